@@ -1,0 +1,117 @@
+//! Context life: creation sites, their counters and the contexts alive at this moment.
+
+/// Return addresses kept per site, innermost first; deeper callers are cut off.
+pub const FRAMES_MAX: usize = 31;
+
+/// Buckets of the lifetime histogram of a site.
+pub const LIFETIME_BUCKETS: usize = 40;
+
+/// log2 of the upper bound, in nanoseconds, of lifetime bucket 0 (about 1 µs).
+pub const LIFETIME_FLOOR_LOG2_NS: u32 = 10;
+
+/// The site that takes creations whose own site found no room in the map.
+pub const OVERFLOW_SITE: u64 = 0;
+
+/// The call chain that identifies a site. Written once by BPF when its hash is first seen.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct SiteFrames {
+    /// Return addresses in the target's address space, innermost caller first; 0 beyond `depth`.
+    pub pcs: [u64; FRAMES_MAX],
+    /// How many entries of `pcs` are set.
+    pub depth: u64,
+}
+const _: () = assert!(size_of::<SiteFrames>() == 256);
+
+/// What happened at one site. Written by BPF with atomic adds, read by userspace.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct SiteCounters {
+    /// Every creation, exact at any sampling.
+    pub created: u64,
+    /// Creations entered into the live map (all of them unless sampling has widened).
+    pub tracked: u64,
+    /// Tracked contexts whose first cancel was seen.
+    pub released: u64,
+    /// Tracked contexts proven dead by a second creation at their address.
+    pub collected: u64,
+    /// Released contexts by lifetime; see [`lifetime_bucket`].
+    pub lifetimes: [u64; LIFETIME_BUCKETS],
+}
+const _: () = assert!(size_of::<SiteCounters>() == 352);
+
+impl SiteCounters {
+    /// Nothing counted yet.
+    pub const ZERO: Self = Self {
+        created: 0,
+        tracked: 0,
+        released: 0,
+        collected: 0,
+        lifetimes: [0; LIFETIME_BUCKETS],
+    };
+}
+
+/// A tracked context that has been neither released nor collected; keyed by its address.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct LiveContext {
+    /// The creating site's hash.
+    pub site: u64,
+    /// `CLOCK_MONOTONIC` at creation.
+    pub created_ns: u64,
+}
+const _: () = assert!(size_of::<LiveContext>() == 16);
+
+/// Counts of one CPU that belong to no site. Written by BPF with atomic adds, read by userspace.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ContextTotals {
+    /// Runs of the creation program.
+    pub create_hits: u64,
+    /// Runs of the release programs.
+    pub release_hits: u64,
+    /// First cancels of contexts that were never tracked: made before tracing began.
+    pub released_untracked: u64,
+    /// First cancels of contexts left out by address sampling.
+    pub released_sampled_out: u64,
+    /// Cancels of contexts that were cancelled already.
+    pub repeated_cancels: u64,
+}
+const _: () = assert!(size_of::<ContextTotals>() == 40);
+
+/// The histogram bucket of a lifetime: bucket b holds `[2^(b+9), 2^(b+10))` ns, the first and
+/// the last are open (below 1 µs; above 2^49 ns, about 6.5 days).
+#[inline(always)]
+pub fn lifetime_bucket(lifetime_ns: u64) -> usize {
+    let bits = u64::BITS - lifetime_ns.leading_zeros();
+    let bucket = bits.saturating_sub(LIFETIME_FLOOR_LOG2_NS) as usize;
+    if bucket < LIFETIME_BUCKETS { bucket } else { LIFETIME_BUCKETS - 1 }
+}
+
+#[cfg(feature = "user")]
+mod pod {
+    // SAFETY: repr(C), only u64 fields, no padding (sizes asserted above), any bits are valid.
+    unsafe impl aya::Pod for super::SiteFrames {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::SiteCounters {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::LiveContext {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::ContextTotals {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LIFETIME_BUCKETS, lifetime_bucket};
+
+    #[test]
+    fn buckets_are_powers_of_two_and_clamped() {
+        assert_eq!(lifetime_bucket(0), 0);
+        assert_eq!(lifetime_bucket(1023), 0);
+        assert_eq!(lifetime_bucket(1024), 1);
+        assert_eq!(lifetime_bucket(2047), 1);
+        assert_eq!(lifetime_bucket(2048), 2);
+        assert_eq!(lifetime_bucket(1 << 48), 39);
+        assert_eq!(lifetime_bucket(u64::MAX), LIFETIME_BUCKETS - 1);
+    }
+}

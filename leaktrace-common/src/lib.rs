@@ -1,0 +1,16 @@
+//! What the BPF programs write and userspace reads: keys, values and loss reasons of every map.
+//!
+//! In: nothing. Out: `#[repr(C)]` types of fixed-width integers with asserted sizes.
+//! Non-goals: behaviour beyond the few pure functions both sides must agree on.
+#![no_std]
+
+mod contexts;
+mod lost;
+mod sampling;
+
+pub use contexts::{
+    ContextTotals, FRAMES_MAX, LIFETIME_BUCKETS, LIFETIME_FLOOR_LOG2_NS, LiveContext,
+    OVERFLOW_SITE, SiteCounters, SiteFrames, lifetime_bucket,
+};
+pub use lost::{LOST_REASONS, Lost};
+pub use sampling::{Sampling, is_sampled};

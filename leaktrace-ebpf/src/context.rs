@@ -1,0 +1,203 @@
+//! Context creation and release.
+//!
+//! Attaches to: `context.(*cancelCtx).propagateCancel` (create) and `context.(*cancelCtx).cancel`
+//! or what has it inlined (release), at the `push %rbp` behind the stack check, where the Go
+//! register ABI's arguments are intact. Every cancellable context passes both (Go 1.21 to 1.27).
+//! Reads: registers, the stack, one word of the context. Writes: SITES, SITE_FRAMES, LIVE,
+//! SAMPLING, TOTALS, LOST. May lose: every reason in `Lost`.
+
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_NOEXIST},
+    helpers::{bpf_probe_read_user, generated::bpf_ktime_get_ns},
+    programs::ProbeContext,
+};
+use aya_log_ebpf::debug;
+use leaktrace_common::{
+    ContextTotals, FRAMES_MAX, LiveContext, Lost, OVERFLOW_SITE, Sampling, SiteCounters,
+    SiteFrames, is_sampled, lifetime_bucket,
+};
+
+use crate::{
+    atomic, lost,
+    maps::{LIVE, SAMPLING, SITE_FRAMES, SITES, TOTALS, ZERO_COUNTERS},
+    stack,
+};
+
+/// Offset of `err` in `context.cancelCtx`: its first word is 0 until the first cancel.
+/// The same in Go 1.21 to 1.27 (src/context/context.go; checked in DWARF).
+const CANCEL_CTX_ERR: u64 = 48;
+
+/// Offset of the first captured variable in a Go closure, behind its code pointer.
+const CLOSURE_CAPTURED: u64 = 8;
+
+/// `-EEXIST` as bpf_map_update_elem gives it back.
+const EEXIST: i32 = -17;
+
+/// A context at the address in RAX begins its life.
+#[inline(always)]
+pub fn try_create(ctx: &ProbeContext) -> Result<(), Lost> {
+    // SAFETY: the kernel hands a uprobe program a valid pt_regs.
+    let address = unsafe { (*ctx.regs).rax };
+    add_total(|totals| &raw mut totals.create_hits)?;
+    let (site, counters) = creating_site(ctx)?;
+    // SAFETY: `counters` is a live map value; sites are never deleted.
+    unsafe { atomic::add(&raw mut (*counters).created, 1) };
+    let sampling = SAMPLING.get_ptr_mut(0).ok_or(Lost::MapMissing)?;
+    // SAFETY: array values live as long as the map; a racing change of `shift` is harmless,
+    // userspace evicts what was tracked under the old one.
+    let shift = unsafe { (*sampling).shift };
+    if !is_sampled(address, shift) {
+        return Ok(());
+    }
+    // SAFETY: a helper without arguments.
+    let created_ns = unsafe { bpf_ktime_get_ns() };
+    track(ctx, address, LiveContext { site, created_ns }, sampling)?;
+    // SAFETY: as above.
+    unsafe { atomic::add(&raw mut (*counters).tracked, 1) };
+    Ok(())
+}
+
+/// The context in RAX is cancelled.
+#[inline(always)]
+pub fn try_release(ctx: &ProbeContext) -> Result<(), Lost> {
+    // SAFETY: the kernel hands a uprobe program a valid pt_regs.
+    release(unsafe { (*ctx.regs).rax })
+}
+
+/// The context captured by the closure in RDX is cancelled.
+#[inline(always)]
+pub fn try_release_closure(ctx: &ProbeContext) -> Result<(), Lost> {
+    // SAFETY: the kernel hands a uprobe program a valid pt_regs.
+    let closure = unsafe { (*ctx.regs).rdx };
+    // SAFETY: probe_read_user checks the address itself.
+    let captured = unsafe { bpf_probe_read_user((closure + CLOSURE_CAPTURED) as *const u64) };
+    release(captured.map_err(|_| Lost::ContextUnreadable)?)
+}
+
+/// The site of this creation with its counters: known, new, or the overflow site.
+#[inline(always)]
+fn creating_site(ctx: &ProbeContext) -> Result<(u64, *mut SiteCounters), Lost> {
+    let mut frames = SiteFrames { pcs: [0; FRAMES_MAX], depth: 0 };
+    let site = match stack::walk(ctx, &mut frames) {
+        Ok(site) => site,
+        Err(reason) => {
+            lost::count(ctx, reason);
+            OVERFLOW_SITE
+        }
+    };
+    if let Some(counters) = SITES.get_ptr_mut(site) {
+        return Ok((site, counters));
+    }
+    let zero = ZERO_COUNTERS.get(0).ok_or(Lost::MapMissing)?;
+    // Another CPU may have been first; then the look-up below finds its entry.
+    let _ = SITES.insert(site, zero, BPF_NOEXIST.into());
+    if let Some(counters) = SITES.get_ptr_mut(site) {
+        let _ = SITE_FRAMES.insert(site, &frames, BPF_NOEXIST.into());
+        debug!(ctx, "new site {:x}, {} frames", site, frames.depth);
+        return Ok((site, counters));
+    }
+    lost::count(ctx, Lost::SitesFull);
+    let counters = SITES.get_ptr_mut(OVERFLOW_SITE).ok_or(Lost::MapMissing)?;
+    Ok((OVERFLOW_SITE, counters))
+}
+
+/// Enters a new context. An entry already there is of a context whose memory the garbage
+/// collector has given out again: it was collected without a release.
+#[inline(always)]
+fn track(
+    ctx: &ProbeContext,
+    address: u64,
+    context: LiveContext,
+    sampling: *mut Sampling,
+) -> Result<(), Lost> {
+    match LIVE.insert(address, context, BPF_NOEXIST.into()) {
+        Ok(()) => {
+            // SAFETY: array values live as long as the map; both fields are only hints here.
+            unsafe {
+                atomic::add(&raw mut (*sampling).tracked, 1);
+                // Signed: userspace's corrections may leave the count a little below zero.
+                if (*sampling).tracked as i64 >= (*sampling).widen_at as i64 {
+                    ((*sampling).shift, (*sampling).widen_at) = (*sampling).widened();
+                    debug!(ctx, "live map filling: sampling 1 in 2^{}", (*sampling).shift);
+                }
+            }
+            Ok(())
+        }
+        Err(EEXIST) => replace_collected(address, context),
+        Err(_) => Err(Lost::LiveFull),
+    }
+}
+
+#[inline(always)]
+fn replace_collected(address: u64, context: LiveContext) -> Result<(), Lost> {
+    if let Some(dead) = LIVE.get_ptr(address) {
+        // SAFETY: the entry is only replaced or removed by code that owns this address, and two
+        // contexts can't be created at one address at once.
+        let site = unsafe { (*dead).site };
+        if let Some(counters) = SITES.get_ptr_mut(site) {
+            // SAFETY: a live map value; sites are never deleted.
+            unsafe { atomic::add(&raw mut (*counters).collected, 1) };
+        }
+    }
+    LIVE.insert(address, context, BPF_ANY.into()).map_err(|_| Lost::LiveFull)
+}
+
+/// Counts the release of the context at `address`, if this cancel is its first.
+#[inline(always)]
+fn release(address: u64) -> Result<(), Lost> {
+    add_total(|totals| &raw mut totals.release_hits)?;
+    let sampling = SAMPLING.get_ptr_mut(0).ok_or(Lost::MapMissing)?;
+    // SAFETY: array values live as long as the map.
+    let sampled = is_sampled(address, unsafe { (*sampling).shift });
+    if !sampled {
+        return release_untracked(address, |totals| &raw mut totals.released_sampled_out);
+    }
+    let Some(live) = LIVE.get_ptr(address) else {
+        return release_untracked(address, |totals| &raw mut totals.released_untracked);
+    };
+    // SAFETY: copied before the removal that could let another CPU reuse the entry.
+    let context = unsafe { *live };
+    if LIVE.remove(address).is_err() {
+        // Another thread cancels the same context at the same moment; it has counted it.
+        return add_total(|totals| &raw mut totals.repeated_cancels);
+    }
+    // SAFETY: array values live as long as the map; adding 2^64 - 1 takes one away.
+    unsafe { atomic::add(&raw mut (*sampling).tracked, u64::MAX) };
+    count_release(&context)
+}
+
+#[inline(always)]
+fn count_release(context: &LiveContext) -> Result<(), Lost> {
+    let counters = SITES.get_ptr_mut(context.site).ok_or(Lost::MapMissing)?;
+    // SAFETY: a helper without arguments.
+    let lifetime_ns = unsafe { bpf_ktime_get_ns() }.saturating_sub(context.created_ns);
+    // SAFETY: a live map value, sites are never deleted; the bucket is below the array's length.
+    unsafe {
+        atomic::add(&raw mut (*counters).released, 1);
+        atomic::add(&raw mut (*counters).lifetimes[lifetime_bucket(lifetime_ns)], 1);
+    }
+    Ok(())
+}
+
+/// A cancel of a context that is not in the live map: it counts if `err` is still empty.
+#[inline(always)]
+fn release_untracked(
+    address: u64,
+    first: impl FnOnce(&mut ContextTotals) -> *mut u64,
+) -> Result<(), Lost> {
+    // SAFETY: probe_read_user checks the address itself.
+    let err = unsafe { bpf_probe_read_user((address + CANCEL_CTX_ERR) as *const u64) };
+    match err.map_err(|_| Lost::ContextUnreadable)? {
+        0 => add_total(first),
+        _ => add_total(|totals| &raw mut totals.repeated_cancels),
+    }
+}
+
+#[inline(always)]
+fn add_total(field: impl FnOnce(&mut ContextTotals) -> *mut u64) -> Result<(), Lost> {
+    let totals = TOTALS.get_ptr_mut(0).ok_or(Lost::MapMissing)?;
+    // SAFETY: array values live as long as the map; a preempting probe on this CPU may add to
+    // the same field, hence the atomic add.
+    unsafe { atomic::add(field(&mut *totals), 1) };
+    Ok(())
+}

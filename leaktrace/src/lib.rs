@@ -1,0 +1,6 @@
+//! Says whether a running process leaks, where in its code, how fast, and what that costs.
+//!
+//! In: a process id. Out: a report with a verdict and its evidence. The modules are the stages of
+//! the pipeline in ARCHITECTURE.md; a module imports only modules above it there, and `session`
+//! alone knows them all.
+
