@@ -4,3 +4,4 @@
 //! the pipeline in ARCHITECTURE.md; a module imports only modules above it there, and `session`
 //! alone knows them all.
 
+pub mod binary;

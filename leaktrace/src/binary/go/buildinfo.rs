@@ -1,0 +1,147 @@
+//! Go build information: the `.go.buildinfo` blob in, version and module out.
+//! Source: debug/buildinfo/buildinfo.go (inline format, Go 1.18 on).
+
+use std::fmt;
+
+use crate::binary::{BinaryError, Blocks, Elf};
+
+const MAGIC: &[u8] = b"\xff Go buildinf:";
+/// The blob is aligned to this.
+const ALIGN: usize = 16;
+/// Flag bit in byte 15: strings follow inline (Go 1.18 on) instead of as pointers.
+const INLINE_STRINGS: u8 = 2;
+/// Module information is wrapped in 16 random-looking bytes on either side.
+const MODINFO_SENTINEL_BYTES: usize = 16;
+/// A kubelet's module list is about 20 KB.
+const STRING_BYTES_MAX: u32 = 1 << 20;
+
+/// A Go version as the toolchain wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoVersion(String);
+
+impl GoVersion {
+    /// N of a release Go 1.N; none for development and vendor versions that are not releases.
+    pub fn minor(&self) -> Option<u32> {
+        let rest = self.0.strip_prefix("go1.")?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        // "go1.28-devel_…" and "go1.27rc1" are no releases; "go1.26.3-vendor" and
+        // "go1.26.3 X:experiment" keep the runtime's layout.
+        let released = matches!(rest[digits..].bytes().next(), None | Some(b'.' | b' '));
+        if released { rest[..digits].parse().ok() } else { None }
+    }
+}
+
+impl fmt::Display for GoVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for GoVersion {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+/// What a Go executable says about its own build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildInfo {
+    /// The toolchain.
+    pub version: GoVersion,
+    /// Import path of the main package.
+    pub path: Option<String>,
+    /// Main module and its version, as `module@version`.
+    pub module: Option<String>,
+}
+
+impl BuildInfo {
+    /// Reads the build information of `elf`.
+    ///
+    /// # Errors
+    /// [`BinaryError::NotGo`] when there is none.
+    pub fn read(file: &Blocks, elf: &Elf) -> Result<Self, BinaryError> {
+        let offset = locate(file, elf)?.ok_or(BinaryError::NotGo)?;
+        if file.vec(offset, 16, "the build information")?[15] & INLINE_STRINGS == 0 {
+            return Err(BinaryError::UnknownGoVersion("before 1.18".to_owned()));
+        }
+        let mut cursor = file.cursor(offset + 32);
+        let mut string = || -> Result<Vec<u8>, BinaryError> {
+            let length = cursor.varint("the build information")?.min(STRING_BYTES_MAX);
+            (0..length).map(|_| cursor.byte("the build information")).collect()
+        };
+        let version = String::from_utf8_lossy(&string()?).into_owned();
+        let wrapped = string()?;
+        let end = wrapped.len().saturating_sub(MODINFO_SENTINEL_BYTES);
+        let modinfo = wrapped.get(MODINFO_SENTINEL_BYTES..end).unwrap_or_default();
+        Ok(Self::from_strings(version, &String::from_utf8_lossy(modinfo)))
+    }
+
+    fn from_strings(version: String, modinfo: &str) -> Self {
+        let line =
+            |key: &str| modinfo.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('\t'));
+        let module = line("mod").map(|rest| {
+            let mut fields = rest.split('\t');
+            let name = fields.next().unwrap_or_default();
+            match fields.next() {
+                Some(version) if !version.is_empty() => format!("{name}@{version}"),
+                _ => name.to_owned(),
+            }
+        });
+        Self { version: GoVersion(version), path: line("path").map(str::to_owned), module }
+    }
+}
+
+/// The section if there is one, else an aligned search through the writable segments, where
+/// every linker puts it.
+fn locate(file: &Blocks, elf: &Elf) -> Result<Option<u64>, BinaryError> {
+    if let Some(section) = elf.section(".go.buildinfo") {
+        let start = file.vec(section.file_offset, MAGIC.len(), "the build information")?;
+        if start == MAGIC {
+            return Ok(Some(section.file_offset));
+        }
+    }
+    let mut found = None;
+    for segment in elf.segments.iter().filter(|segment| segment.writable) {
+        let range = (segment.file_offset, segment.file_bytes);
+        file.scan(range, MAGIC.len(), "a data segment", |at, piece| {
+            let mut hits = memchr::memmem::find_iter(piece, MAGIC);
+            let aligned = |hit: &usize| (at as usize + hit).is_multiple_of(ALIGN);
+            found = found.or(hits.find(aligned).map(|hit| at + hit as u64));
+            found.is_none()
+        })?;
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BuildInfo, GoVersion};
+
+    #[test]
+    fn only_releases_have_a_minor_version() {
+        for (text, minor) in [
+            ("go1.21", Some(21)),
+            ("go1.26.3", Some(26)),
+            ("go1.24.11-custom", Some(24)),
+            ("go1.25.5 X:nocoverageredesign", Some(25)),
+            ("go1.27rc1", None),
+            ("go1.28-devel_8f1d2ab", None),
+            ("devel go1.28-8f1d2ab", None),
+            ("go2.0", None),
+            ("", None),
+        ] {
+            assert_eq!(GoVersion::from(text).minor(), minor, "{text}");
+        }
+    }
+
+    #[test]
+    fn module_and_path_come_from_their_lines() {
+        let modinfo = "path\tk8s.io/kubernetes/cmd/kubelet\n\
+                       mod\tk8s.io/kubernetes\tv1.36.2\t\ndep\tx\tv1\n";
+        let info = BuildInfo::from_strings("go1.26.3".to_owned(), modinfo);
+        assert_eq!(info.path.as_deref(), Some("k8s.io/kubernetes/cmd/kubelet"));
+        assert_eq!(info.module.as_deref(), Some("k8s.io/kubernetes@v1.36.2"));
+        let bare = BuildInfo::from_strings("go1.26.3".to_owned(), "path\tcommand-line-arguments\n");
+        assert_eq!(bare.module, None);
+    }
+}

@@ -1,0 +1,124 @@
+//! The pclntab: where it lies, its header, its function table.
+//! Source: runtime/symtab.go, cmd/internal/objabi; magic and layout unchanged from Go 1.20 to 1.27.
+
+use super::{layout::Layout, moduledata::ModuleData};
+use crate::binary::{BinaryError, Blocks, Elf};
+
+/// `go120PCLnTabMagic`, two zero bytes; the instruction quantum (1 on amd64, 4 on arm64) and the
+/// pointer size follow.
+const MAGIC: [u8; 6] = [0xf1, 0xff, 0xff, 0xff, 0, 0];
+/// Bytes of the header.
+const HEADER_BYTES: usize = 72;
+/// The largest binaries known have a million functions.
+const FUNCTIONS_MAX: u64 = 1 << 23;
+
+/// A located and checked pclntab. Offsets are file offsets, addresses are the file's own
+/// (without load bias).
+#[derive(Debug)]
+pub struct PcLnTab {
+    pub(super) layout: Layout,
+    /// Smallest instruction in bytes.
+    pub(super) quantum: u64,
+    /// Functions in the table.
+    pub(super) functions: u64,
+    /// Address of the first function: every entry is relative to it.
+    pub(super) text: u64,
+    /// File offset of `go:func.*`, the function data.
+    pub(super) gofunc: u64,
+    pub(super) names: u64,
+    pub(super) units: u64,
+    pub(super) files: u64,
+    pub(super) pctab: u64,
+    pub(super) table: u64,
+}
+
+/// The header's offsets, relative to its own start.
+pub(super) struct Header {
+    /// File offset of the header.
+    pub offset: u64,
+    /// Virtual address of the header.
+    pub vaddr: u64,
+    quantum: u64,
+    functions: u64,
+    /// funcname, cu, filetab, pctab, pcln.
+    pub parts: [u64; 5],
+}
+
+impl PcLnTab {
+    /// Finds and checks the table of `elf`.
+    ///
+    /// # Errors
+    /// No table, or one whose module data do not confirm it.
+    pub fn read(file: &Blocks, elf: &Elf, layout: Layout) -> Result<Self, BinaryError> {
+        let header = locate(file, elf)?
+            .ok_or(BinaryError::NotRecognised("no Go function table (pclntab) was found"))?;
+        let module = ModuleData::read(file, elf, &header, layout)?;
+        let gofunc = elf
+            .file_offset(module.gofunc)
+            .ok_or(BinaryError::NotRecognised("Go function data outside the file"))?;
+        let [names, units, files, pctab, table] = header.parts.map(|part| header.offset + part);
+        Ok(Self {
+            layout,
+            quantum: header.quantum,
+            functions: header.functions,
+            text: module.text,
+            gofunc,
+            names,
+            units,
+            files,
+            pctab,
+            table,
+        })
+    }
+
+    /// How many functions the binary has.
+    pub const fn function_count(&self) -> u64 {
+        self.functions
+    }
+}
+
+/// The named section if it holds a table, else the first plausible header in any segment.
+fn locate(file: &Blocks, elf: &Elf) -> Result<Option<Header>, BinaryError> {
+    for name in [".gopclntab", ".data.rel.ro.gopclntab"] {
+        if let Some(section) = elf.section(name)
+            && let Some(header) = parse_header(file, section.file_offset, section.vaddr)?
+        {
+            return Ok(Some(header));
+        }
+    }
+    for segment in elf.segments.iter().filter(|segment| !segment.executable) {
+        let mut candidates = Vec::new();
+        let range = (segment.file_offset, segment.file_bytes);
+        file.scan(range, MAGIC.len(), "a data segment", |at, piece| {
+            let hits = memchr::memmem::find_iter(piece, &MAGIC).map(|hit| at + hit as u64);
+            candidates.extend(hits.filter(|offset| offset.is_multiple_of(8)));
+            candidates.len() < 1024
+        })?;
+        for offset in candidates {
+            let vaddr = segment.vaddr + (offset - segment.file_offset);
+            if let Some(header) = parse_header(file, offset, vaddr)? {
+                return Ok(Some(header));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The header at `offset` if it is one: magic, pointer size, and parts in ascending order.
+fn parse_header(file: &Blocks, offset: u64, vaddr: u64) -> Result<Option<Header>, BinaryError> {
+    let bytes = file.vec(offset, HEADER_BYTES, "the pclntab header")?;
+    let word = |at: usize| {
+        bytes[at..at + 8].iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte))
+    };
+    let (quantum, pointer_bytes) = (bytes[6], bytes[7]);
+    let parts = [word(32), word(40), word(48), word(56), word(64)];
+    let functions = word(8);
+    let plausible = bytes[..6] == MAGIC
+        && matches!(quantum, 1 | 4)
+        && pointer_bytes == 8
+        && (1..=FUNCTIONS_MAX).contains(&functions)
+        && parts.is_sorted()
+        && parts[0] >= HEADER_BYTES as u64
+        && parts[4] < 1 << 40;
+    Ok(plausible.then_some(Header { offset, vaddr, quantum: quantum.into(), functions, parts }))
+}
