@@ -5,3 +5,4 @@
 //! alone knows them all.
 
 pub mod binary;
+pub mod probe;

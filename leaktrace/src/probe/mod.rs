@@ -1,0 +1,11 @@
+//! Where to probe: facts about a binary in, probe points and what is unavailable out.
+//!
+//! Planning is pure; `facts` reads the binary. A function that was not found, or whose prologue
+//! was not recognised, makes its evidence unavailable by name; nothing is guessed.
+//! Non-goals: attaching.
+
+mod facts;
+mod plan;
+
+pub use facts::{CodeFacts, ContextFacts, FactError};
+pub use plan::{Plan, ProbePoint, Program, Unavailable, plan};

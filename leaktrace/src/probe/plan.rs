@@ -1,0 +1,180 @@
+//! Facts in, probe points out.
+
+use std::fmt;
+
+use super::facts::{CANCEL, CREATE, CodeFacts, ContextFacts};
+use crate::binary::push_offset;
+
+/// The BPF program for a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// A context is created; it is the receiver.
+    ContextCreate,
+    /// A context is cancelled; it is the receiver.
+    ContextRelease,
+    /// A context is cancelled; it is the first variable that the closure captured.
+    ContextReleaseClosure,
+}
+
+/// One place to attach to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbePoint {
+    /// What runs there.
+    pub program: Program,
+    /// The probed function.
+    pub function: String,
+    /// Offset of its `push %rbp` from its entry.
+    pub push_offset: u64,
+    /// Where that instruction lies in the file.
+    pub file_offset: u64,
+}
+
+/// A piece of evidence that can't be had, and why.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Unavailable {
+    /// The evidence.
+    pub what: String,
+    /// The reason, with the way out where there is one.
+    pub why: String,
+}
+
+impl Unavailable {
+    /// `what` is unavailable because of `why`.
+    pub fn new(what: &str, why: impl fmt::Display) -> Self {
+        Self { what: what.to_owned(), why: why.to_string() }
+    }
+}
+
+/// What to attach, and what will be missing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Probe points; empty when contexts can't be counted.
+    pub points: Vec<ProbePoint>,
+    /// Missing evidence.
+    pub unavailable: Vec<Unavailable>,
+    /// Every path by which a context is released has its point. Without that, a context that was
+    /// released may look outstanding.
+    pub releases_complete: bool,
+}
+
+/// Plans the probes for counting contexts. Creation without release (or the reverse) says
+/// nothing, so both are planned or neither.
+pub fn plan(facts: &ContextFacts) -> Plan {
+    let mut plan = Plan::default();
+    let create = point(Program::ContextCreate, CREATE, facts.create.as_ref());
+    let cancel = point(Program::ContextRelease, CANCEL, facts.cancel.as_ref());
+    match (create, cancel) {
+        (Ok(create), Ok(cancel)) => plan.points.extend([create, cancel]),
+        (Err(why), _) | (_, Err(why)) => {
+            plan.unavailable.push(Unavailable::new("contexts", why));
+            return plan;
+        }
+    }
+    plan.releases_complete = true;
+    for inlining in &facts.cancel_inlined_into {
+        match outer_point(inlining) {
+            Ok(point) => plan.points.push(point),
+            Err(why) => {
+                plan.releases_complete = false;
+                plan.unavailable.push(Unavailable::new("some context releases", why));
+            }
+        }
+    }
+    plan
+}
+
+fn point(program: Program, name: &str, code: Option<&CodeFacts>) -> Result<ProbePoint, String> {
+    let code = code.ok_or_else(|| format!("{name} is not in the executable"))?;
+    let push = push_offset(&code.code).map_err(|error| format!("{name}: {error}"))?;
+    Ok(ProbePoint {
+        program,
+        function: code.function.name.clone(),
+        push_offset: push,
+        file_offset: code.file_offset + push,
+    })
+}
+
+/// A function that has `cancel` inlined: where does it hold the context? Known for the methods
+/// whose receiver embeds the `cancelCtx` at offset 0 and for the closures returned as
+/// `CancelFunc`, whose first captured variable it is (Go 1.21 to 1.27).
+fn outer_point(inlining: &CodeFacts) -> Result<ProbePoint, String> {
+    let name = &inlining.function.name;
+    let program = match name.as_str() {
+        "context.(*timerCtx).cancel" | "context.(*afterFuncCtx).cancel" => Program::ContextRelease,
+        closure if is_cancel_closure(closure) => Program::ContextReleaseClosure,
+        _ => return Err(format!("{CANCEL} was inlined into {name}, where it can't be followed")),
+    };
+    point(program, name, Some(inlining))
+}
+
+/// `context.WithCancel.func1`, or `pkg.F.WithCancel.func1` where WithCancel was inlined into F.
+fn is_cancel_closure(name: &str) -> bool {
+    let Some((function, closure)) = name.rsplit_once(".func") else { return false };
+    let constructor = function.rsplit('.').next().unwrap_or_default();
+    closure.bytes().all(|digit| digit.is_ascii_digit())
+        && matches!(constructor, "WithCancel" | "WithCancelCause" | "WithDeadlineCause")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CANCEL, CREATE, CodeFacts, ContextFacts, Program, plan};
+    use crate::binary::FuncInfo;
+
+    const CODE: [u8; 10] = [0x49, 0x3b, 0x66, 0x10, 0x76, 0x5b, 0x55, 0x48, 0x89, 0xe5];
+
+    fn code(name: &str, file_offset: u64) -> CodeFacts {
+        let function = FuncInfo { name: name.to_owned(), entry: 0x40_0000, end: 0x40_0100 };
+        CodeFacts { function, file_offset, code: CODE.to_vec() }
+    }
+
+    fn facts(inlining: &[&str]) -> ContextFacts {
+        ContextFacts {
+            create: Some(code(CREATE, 0x1000)),
+            cancel: Some(code(CANCEL, 0x2000)),
+            cancel_inlined_into: inlining.iter().map(|name| code(name, 0x3000)).collect(),
+        }
+    }
+
+    #[test]
+    fn create_and_cancel_are_probed_behind_their_stack_checks() {
+        let plan = plan(&facts(&[]));
+        let points: Vec<_> = plan.points.iter().map(|p| (p.program, p.file_offset)).collect();
+        let expected = [(Program::ContextCreate, 0x1006), (Program::ContextRelease, 0x2006)];
+        assert_eq!(points, expected);
+        assert!(plan.releases_complete && plan.unavailable.is_empty());
+    }
+
+    #[test]
+    fn without_one_of_them_nothing_is_probed_and_the_reason_names_it() {
+        let mut without = facts(&[]);
+        without.cancel = None;
+        let plan = plan(&without);
+        assert!(plan.points.is_empty() && !plan.releases_complete);
+        assert!(plan.unavailable[0].why.contains(CANCEL), "{:?}", plan.unavailable);
+    }
+
+    #[test]
+    fn an_unknown_prologue_is_never_probed() {
+        let mut odd = facts(&[]);
+        odd.create = Some(CodeFacts { code: vec![0xc3], ..code(CREATE, 0x1000) });
+        let plan = plan(&odd);
+        assert!(plan.points.is_empty());
+        assert!(plan.unavailable[0].why.contains("prologue"), "{:?}", plan.unavailable);
+    }
+
+    #[test]
+    fn inlined_cancels_are_followed_where_the_context_is_known() {
+        let plan = plan(&facts(&["context.(*timerCtx).cancel", "main.run.WithCancel.func1"]));
+        let programs: Vec<_> = plan.points[2..].iter().map(|p| p.program).collect();
+        assert_eq!(programs, [Program::ContextRelease, Program::ContextReleaseClosure]);
+        assert!(plan.releases_complete);
+    }
+
+    #[test]
+    fn an_inlined_cancel_that_cannot_be_followed_makes_releases_incomplete() {
+        let plan = plan(&facts(&["main.run"]));
+        assert_eq!(plan.points.len(), 2);
+        assert!(!plan.releases_complete);
+        assert!(plan.unavailable[0].why.contains("main.run"), "{:?}", plan.unavailable);
+    }
+}
