@@ -5,4 +5,5 @@
 //! alone knows them all.
 
 pub mod binary;
+pub mod bpf;
 pub mod probe;

@@ -1,0 +1,14 @@
+//! The kernel side of a trace: the only user of aya, and with `memory` the only unsafe code.
+//!
+//! In: probe points of one process. Out: counters, survivors and losses read from the maps.
+//! Closing the [`Tracer`] (or dying) detaches everything: the kernel owns no pin of ours.
+//! Non-goals: deciding where to probe; knowing what the numbers mean.
+
+mod attach;
+mod batch;
+mod features;
+mod read;
+
+pub use attach::{BpfError, Limits, Target, Tracer};
+pub use features::check as check_features;
+pub use read::{ContextReadout, SiteReadout};

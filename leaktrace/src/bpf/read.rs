@@ -1,0 +1,209 @@
+//! Reading the maps, and evicting what left the sample.
+
+use std::{collections::HashMap as StdHashMap, os::fd::AsFd as _};
+
+use aya::{
+    Pod,
+    maps::{Array, HashMap, Map, MapData, PerCpuArray},
+};
+use leaktrace_common::{
+    ContextTotals, FRAMES_MAX, LOST_REASONS, LiveContext, Lost, Sampling, SiteCounters, SiteFrames,
+    is_sampled,
+};
+
+use super::{BpfError, Tracer, batch};
+
+/// Sites at most, as leaktrace-ebpf's maps have them.
+const SITES_MAX: usize = 4096;
+
+/// One site's counters.
+#[derive(Debug, Clone, Copy)]
+pub struct SiteReadout {
+    /// The site's hash; [`leaktrace_common::OVERFLOW_SITE`] for what found no room.
+    pub site: u64,
+    /// What happened there.
+    pub counters: SiteCounters,
+}
+
+/// Everything counted so far.
+#[derive(Debug, Clone)]
+pub struct ContextReadout {
+    /// Sites with at least one creation.
+    pub sites: Vec<SiteReadout>,
+    /// Counts that belong to no site, over all CPUs.
+    pub totals: ContextTotals,
+    /// State of address sampling.
+    pub sampling: Sampling,
+    /// Losses by reason, over all CPUs; only those that happened.
+    pub lost: Vec<(Lost, u64)>,
+}
+
+impl Tracer {
+    /// Reads the counters.
+    ///
+    /// # Errors
+    /// A map can't be read.
+    pub fn read(&self) -> Result<ContextReadout, BpfError> {
+        let mut sites = Vec::new();
+        self.for_each("SITES", SITES_MAX, |site, counters: SiteCounters| {
+            if counters.created > 0 {
+                sites.push(SiteReadout { site, counters });
+            }
+        })?;
+        Ok(ContextReadout {
+            sites,
+            totals: self.totals()?,
+            sampling: self.sampling()?,
+            lost: self.lost()?,
+        })
+    }
+
+    /// The call chain of every site seen so far.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn frames(&self) -> Result<StdHashMap<u64, Vec<u64>>, BpfError> {
+        let mut all = StdHashMap::new();
+        self.for_each("SITE_FRAMES", SITES_MAX, |site: u64, frames: SiteFrames| {
+            let depth = (frames.depth as usize).min(FRAMES_MAX);
+            all.insert(site, frames.pcs[..depth].to_vec());
+        })?;
+        Ok(all)
+    }
+
+    /// Calls `visit` for every tracked context that is neither released nor collected.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn for_each_live(&self, mut visit: impl FnMut(LiveContext)) -> Result<(), BpfError> {
+        let shift = self.sampling()?.shift;
+        let entries = self.limits.live_entries as usize;
+        self.for_each("LIVE", entries, |address: u64, context: LiveContext| {
+            if is_sampled(address, shift) {
+                visit(context);
+            }
+        })
+    }
+
+    /// Whether the kernel has widened the sampling beyond `shift`, so that entries must go.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn widened_beyond(&self, shift: u64) -> Result<bool, BpfError> {
+        Ok(self.sampling()?.shift > shift)
+    }
+
+    /// Removes the entries that the present sampling leaves out, and gives how many per site.
+    /// BPF no longer touches such entries, so nothing is counted twice.
+    ///
+    /// # Errors
+    /// A map can't be read or written.
+    pub fn evict(&mut self) -> Result<StdHashMap<u64, u64>, BpfError> {
+        let shift = self.sampling()?.shift;
+        let mut leaving = Vec::new();
+        let entries = self.limits.live_entries as usize;
+        self.for_each("LIVE", entries, |address: u64, context: LiveContext| {
+            if !is_sampled(address, shift) {
+                leaving.push((address, context.site));
+            }
+        })?;
+        let mut evicted = StdHashMap::new();
+        let live = self.ebpf.map_mut("LIVE").ok_or_else(|| missing("LIVE"))?;
+        let mut live = HashMap::<&mut MapData, u64, LiveContext>::try_from(live)
+            .map_err(|error| BpfError::map("LIVE", error))?;
+        for (address, site) in leaving {
+            if live.remove(&address).is_ok() {
+                *evicted.entry(site).or_default() += 1;
+            }
+        }
+        self.set_occupancy(evicted.values().sum())?;
+        Ok(evicted)
+    }
+
+    /// Takes `evicted` off the occupancy and gives BPF its full room again. Creations between
+    /// the two accesses are lost to the occupancy, which is a hint; a map that is full after all
+    /// is a counted loss.
+    fn set_occupancy(&mut self, evicted: u64) -> Result<(), BpfError> {
+        let sampling = self.sampling()?;
+        let fresh = Sampling::all(sampling.capacity);
+        let tracked = sampling.tracked.saturating_sub(evicted);
+        let next = Sampling { tracked, shift: sampling.shift, ..fresh };
+        let map = self.ebpf.map_mut("SAMPLING").ok_or_else(|| missing("SAMPLING"))?;
+        Array::try_from(map)
+            .and_then(|mut array: Array<_, Sampling>| array.set(0, next, 0))
+            .map_err(|error| BpfError::map("SAMPLING", error))
+    }
+
+    /// Kernel memory of all maps in bytes, as the kernel accounts it (`memlock` in fdinfo).
+    pub fn map_bytes(&self) -> u64 {
+        use std::os::fd::AsRawFd as _;
+        let bytes = |map: &Map| {
+            let fd = map_data(map)?.fd().as_fd().as_raw_fd();
+            let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+            info.lines().find_map(|line| line.strip_prefix("memlock:")?.trim().parse::<u64>().ok())
+        };
+        self.ebpf.maps().filter_map(|(_, map)| bytes(map)).sum()
+    }
+
+    fn sampling(&self) -> Result<Sampling, BpfError> {
+        let map = self.ebpf.map("SAMPLING").ok_or_else(|| missing("SAMPLING"))?;
+        Array::try_from(map)
+            .and_then(|array: Array<_, Sampling>| array.get(&0, 0))
+            .map_err(|error| BpfError::map("SAMPLING", error))
+    }
+
+    fn totals(&self) -> Result<ContextTotals, BpfError> {
+        let per_cpu = self.per_cpu::<ContextTotals>("TOTALS", 0)?;
+        Ok(per_cpu.into_iter().fold(ContextTotals::default(), |sum, cpu| ContextTotals {
+            create_hits: sum.create_hits + cpu.create_hits,
+            release_hits: sum.release_hits + cpu.release_hits,
+            released_untracked: sum.released_untracked + cpu.released_untracked,
+            released_sampled_out: sum.released_sampled_out + cpu.released_sampled_out,
+            repeated_cancels: sum.repeated_cancels + cpu.repeated_cancels,
+        }))
+    }
+
+    fn lost(&self) -> Result<Vec<(Lost, u64)>, BpfError> {
+        let mut lost = Vec::new();
+        for reason in LOST_REASONS {
+            let count: u64 = self.per_cpu::<u64>("LOST", reason as u32)?.into_iter().sum();
+            if count > 0 {
+                lost.push((reason, count));
+            }
+        }
+        Ok(lost)
+    }
+
+    fn per_cpu<V: Pod>(&self, name: &'static str, index: u32) -> Result<Vec<V>, BpfError> {
+        let map = self.ebpf.map(name).ok_or_else(|| missing(name))?;
+        let values = PerCpuArray::<_, V>::try_from(map)
+            .and_then(|array| array.get(&index, 0))
+            .map_err(|error| BpfError::map(name, error))?;
+        Ok(values.iter().copied().collect())
+    }
+
+    fn for_each<V: Pod>(
+        &self,
+        name: &'static str,
+        entries_max: usize,
+        visit: impl FnMut(u64, V),
+    ) -> Result<(), BpfError> {
+        let map = self.ebpf.map(name).and_then(map_data).ok_or_else(|| missing(name))?;
+        batch::for_each(map.fd().as_fd(), entries_max, visit)
+            .map_err(|error| BpfError::map(name, error))
+    }
+}
+
+fn missing(name: &'static str) -> BpfError {
+    BpfError::map(name, "not in the object")
+}
+
+/// The map behind aya's type, for those types that leaktrace uses.
+const fn map_data(map: &Map) -> Option<&MapData> {
+    match map {
+        Map::Array(data) | Map::HashMap(data) | Map::PerCpuArray(data) | Map::RingBuf(data) => {
+            Some(data)
+        }
+        _ => None,
+    }
+}
