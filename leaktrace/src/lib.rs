@@ -6,4 +6,8 @@
 
 pub mod binary;
 pub mod bpf;
+pub mod history;
+pub mod model;
 pub mod probe;
+pub mod snapshot;
+pub mod target;

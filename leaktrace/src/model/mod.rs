@@ -1,0 +1,13 @@
+//! Shapes in numbers: series and counts in, slopes, intervals and bounds out.
+//!
+//! Pure functions; each cites its source. Non-goals: knowing what the numbers are of.
+
+mod lifetime;
+mod proportion;
+mod retained;
+mod slope;
+
+pub use lifetime::{bucket_ceiling_s, count_at_least, quantile_ceiling_s};
+pub use proportion::{poisson_mean_for_at_least, wilson_lower_bound};
+pub use retained::retained_heap_bytes;
+pub use slope::{Slope, resolvable_slope, theil_sen};

@@ -1,0 +1,140 @@
+//! Context counts at one instant: raw map values in, figures per site out.
+
+use std::collections::HashMap;
+
+use leaktrace_common::{LIFETIME_BUCKETS, Lost, OVERFLOW_SITE};
+
+use crate::bpf::{ContextReadout, SiteReadout};
+
+/// How a site's contexts end besides by their `CancelFunc`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ContextKind {
+    /// `WithCancel`: only by its function or its parent.
+    #[default]
+    Cancel,
+    /// `WithTimeout`, `WithDeadline`: at its deadline at the latest.
+    Timer,
+    /// `AfterFunc`: by its stop function or its parent.
+    AfterFunc,
+}
+
+/// What one site has done so far.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SiteSample {
+    /// Exact at any sampling.
+    pub created: u64,
+    /// Exact unless sampled, then scaled.
+    pub released: u64,
+    /// Proven dead by a second creation at their address; a lower bound of what the garbage
+    /// collector freed. Exact unless sampled, then scaled.
+    pub collected: u64,
+    /// Neither released nor proven dead. Exact unless sampled, then scaled.
+    pub outstanding: u64,
+    /// Released contexts by lifetime (`leaktrace_common::lifetime_bucket`).
+    pub lifetimes: [u64; LIFETIME_BUCKETS],
+}
+
+/// All sites and totals at one instant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContextSample {
+    /// By site hash.
+    pub sites: HashMap<u64, SiteSample>,
+    /// Releases of contexts made before tracing began.
+    pub released_untracked: u64,
+    /// Cancels of contexts that were cancelled already.
+    pub repeated_cancels: u64,
+    /// Runs of all programs.
+    pub probe_hits: u64,
+    /// One in this many contexts is tracked; 1: all.
+    pub sample_divisor: u64,
+    /// Losses by reason.
+    pub lost: Vec<(Lost, u64)>,
+}
+
+impl ContextSample {
+    /// Interprets a readout; `evicted` counts, per site, the tracked contexts that were taken
+    /// out of the live map because the sampling widened.
+    pub fn new(readout: &ContextReadout, evicted: &HashMap<u64, u64>) -> Self {
+        let shift = readout.sampling.shift;
+        let site = |read: &SiteReadout| {
+            (read.site, site_sample(read, evicted.get(&read.site).copied().unwrap_or(0), shift))
+        };
+        let totals = readout.totals;
+        Self {
+            sites: readout.sites.iter().map(site).collect(),
+            released_untracked: totals.released_untracked,
+            repeated_cancels: totals.repeated_cancels,
+            probe_hits: totals.create_hits + totals.release_hits,
+            sample_divisor: 1 << shift,
+            lost: readout.lost.clone(),
+        }
+    }
+
+    /// Whether `site` only stands for creations whose site is not known.
+    pub const fn is_overflow(site: u64) -> bool {
+        site == OVERFLOW_SITE
+    }
+}
+
+/// While sampled, what is alive now is scaled up, and the dead are shared out between released
+/// and collected as the tracked ones are. (Scaling releases themselves would be far noisier: few
+/// addresses serve many short lives.)
+fn site_sample(read: &SiteReadout, evicted: u64, shift: u64) -> SiteSample {
+    let counters = &read.counters;
+    let dead = counters.released + counters.collected;
+    let alive = counters.tracked.saturating_sub(dead + evicted);
+    let outstanding = if shift == 0 { alive } else { (alive << shift).min(counters.created) };
+    let (released, collected) = if shift == 0 {
+        (counters.released, counters.collected)
+    } else {
+        let dead_scaled = counters.created - outstanding;
+        let share = counters.released as f64 / dead.max(1) as f64;
+        let released = (dead_scaled as f64 * share).round() as u64;
+        (released, dead_scaled - released)
+    };
+    SiteSample {
+        created: counters.created,
+        released,
+        collected,
+        outstanding,
+        lifetimes: counters.lifetimes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::site_sample;
+    use crate::bpf::SiteReadout;
+    use leaktrace_common::SiteCounters;
+
+    fn readout(created: u64, tracked: u64, released: u64, collected: u64) -> SiteReadout {
+        let counters = SiteCounters { created, tracked, released, collected, ..SiteCounters::ZERO };
+        SiteReadout { site: 1, counters }
+    }
+
+    #[test]
+    fn unsampled_counts_are_passed_through() {
+        let sample = site_sample(&readout(1000, 1000, 900, 20), 0, 0);
+        assert_eq!((sample.released, sample.collected, sample.outstanding), (900, 20, 80));
+    }
+
+    #[test]
+    fn sampled_counts_add_up_to_created() {
+        // 1 in 4: 30 of the tracked are alive after 10 were evicted.
+        let sample = site_sample(&readout(1000, 260, 165, 55), 10, 2);
+        assert_eq!(sample.outstanding, 120);
+        assert_eq!((sample.released, sample.collected), (660, 220));
+        assert_eq!(sample.released + sample.collected + sample.outstanding, 1000);
+    }
+
+    #[test]
+    fn a_site_without_survivors_stays_at_zero_however_few_its_addresses() {
+        let sample = site_sample(&readout(1_000_000, 60_000, 60_000, 0), 0, 4);
+        assert_eq!((sample.outstanding, sample.released), (0, 1_000_000));
+    }
+
+    #[test]
+    fn counters_read_in_mid_flight_never_wrap() {
+        assert_eq!(site_sample(&readout(10, 9, 10, 0), 0, 0).outstanding, 0);
+    }
+}
