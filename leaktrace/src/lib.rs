@@ -10,4 +10,6 @@ pub mod history;
 pub mod model;
 pub mod probe;
 pub mod snapshot;
+pub mod symbolize;
 pub mod target;
+pub mod verdict;

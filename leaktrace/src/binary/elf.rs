@@ -115,6 +115,20 @@ impl Elf {
         Ok(this)
     }
 
+    /// A frame without a file behind it.
+    #[cfg(test)]
+    pub fn for_test(machine: Machine, position_independent: bool, segments: Vec<Segment>) -> Self {
+        let sections = Vec::new();
+        Self {
+            machine,
+            position_independent,
+            segments,
+            sections,
+            build_id: None,
+            relocations: None,
+        }
+    }
+
     /// The file offset of the byte loaded at `vaddr`.
     pub fn file_offset(&self, vaddr: u64) -> Option<u64> {
         self.segments.iter().find_map(|segment| {

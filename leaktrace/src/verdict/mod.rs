@@ -1,0 +1,49 @@
+//! What the figures mean: the series in, a verdict with its evidence out.
+//!
+//! A leak is claimed only for a site whose contexts keep outliving what is usual for them, in
+//! every part of the window, and only from a trace long and complete enough. Non-goals: names.
+
+mod combine;
+mod rss;
+mod site;
+
+pub use combine::{Evidence, assess};
+pub use rss::{RssGrowth, RssShape};
+pub use site::{SiteEvidence, SiteJudgement, SiteState};
+
+use serde::Serialize;
+
+/// The answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Nothing grows faster than the floor.
+    NoLeak,
+    /// The trace can't tell.
+    Inconclusive,
+    /// Something grows, but one piece of evidence is missing or speaks against a leak.
+    Suspect,
+    /// A site leaks.
+    Leak,
+}
+
+/// The answer with its reasons.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// The answer.
+    pub state: State,
+    /// How sure, 0 to 1, from counts: for a leak the lower 95 % bound of the share of old
+    /// contexts that are never released; for no leak the probability with which a leak at the
+    /// floor would have been seen; otherwise 0.
+    pub confidence_ratio: f64,
+    /// Context growth per second and site that would have been seen with 95 % probability.
+    pub floor_contexts_per_s: Option<f64>,
+    /// RSS growth in bytes per second that this window could tell from its noise.
+    pub floor_bytes_per_s: Option<f64>,
+    /// Why, strongest first.
+    pub reasons: Vec<String>,
+    /// The judgement of each site, by hash.
+    pub sites: Vec<(u64, SiteJudgement)>,
+    /// Growth of the anonymous RSS.
+    pub rss: Option<RssGrowth>,
+}

@@ -1,0 +1,186 @@
+//! Sites as they are seen in the field, simulated: a list of (birth, lifetime) becomes what the
+//! kernel would have counted.
+
+use leaktrace_common::{LIFETIME_BUCKETS, lifetime_bucket};
+
+use super::{SiteEvidence, SiteJudgement, SiteState, judge};
+use crate::snapshot::{ContextKind, SiteSample};
+
+/// Never released.
+const FOREVER: f64 = f64::INFINITY;
+
+struct Site {
+    contexts: Vec<(f64, f64)>,
+    window_s: f64,
+    kind: ContextKind,
+    collected: u64,
+}
+
+impl Site {
+    fn new(window_s: f64, contexts: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        let contexts = contexts.into_iter().filter(|(birth, _)| *birth < window_s).collect();
+        Self { contexts, window_s, kind: ContextKind::Cancel, collected: 0 }
+    }
+
+    fn judge(&self) -> SiteJudgement {
+        let alive_at = |time: f64| {
+            let alive = move |(birth, life): &&(f64, f64)| *birth <= time && birth + life > time;
+            self.contexts.iter().filter(alive)
+        };
+        let times_s: Vec<f64> = (0..=20).map(|i| f64::from(i) * self.window_s / 20.0).collect();
+        let created: Vec<u64> = times_s
+            .iter()
+            .map(|time| self.contexts.iter().filter(|(birth, _)| birth <= time).count() as u64)
+            .collect();
+        let outstanding: Vec<u64> =
+            times_s.iter().map(|time| alive_at(*time).count() as u64).collect();
+        let births_s: Vec<f64> = alive_at(self.window_s).map(|(birth, _)| *birth).collect();
+        let mut lifetimes = [0; LIFETIME_BUCKETS];
+        for (birth, life) in &self.contexts {
+            if birth + life <= self.window_s {
+                lifetimes[lifetime_bucket((life * 1e9) as u64)] += 1;
+            }
+        }
+        let latest = SiteSample {
+            created: created[20],
+            released: lifetimes.iter().sum(),
+            collected: self.collected,
+            outstanding: outstanding[20],
+            lifetimes,
+        };
+        judge(&SiteEvidence {
+            times_s: &times_s,
+            created: &created,
+            outstanding: &outstanding,
+            latest: &latest,
+            births_s: &births_s,
+            sample_divisor: 1,
+            kind: self.kind,
+            process_lifetime_s: Some(0.01),
+            window_s: self.window_s,
+        })
+    }
+
+    fn state(&self) -> SiteState {
+        self.judge().state
+    }
+}
+
+/// `rate` contexts per second from the start on, each living `life`.
+fn steady(rate: f64, life: impl Fn(usize) -> f64) -> impl Iterator<Item = (f64, f64)> {
+    (0..).map(move |i| (i as f64 / rate, life(i))).take_while(|(birth, _)| *birth < 600.0)
+}
+
+#[test]
+fn the_kubelet_pattern_is_a_leak_with_its_rate() {
+    let judgement = Site::new(60.0, steady(50.0, |_| FOREVER)).judge();
+    assert_eq!(judgement.state, SiteState::Leak);
+    assert!((judgement.growth.unwrap().per_s - 50.0).abs() < 1.0, "{judgement:?}");
+    assert!(judgement.never_released_ratio > 0.99);
+}
+
+#[test]
+fn one_in_ten_forgotten_among_short_lives_is_a_leak() {
+    let mixed = |i| if i % 10 == 0 { FOREVER } else { 0.002 };
+    assert_eq!(Site::new(60.0, steady(50.0, mixed)).state(), SiteState::Leak);
+}
+
+#[test]
+fn the_slow_leak_of_the_first_report_is_found_in_a_minute() {
+    let judgement = Site::new(60.0, steady(0.55, |_| FOREVER)).judge();
+    assert_eq!(judgement.state, SiteState::Leak);
+    assert!(judgement.never_released_ratio < 0.95, "few contexts, less confidence");
+}
+
+#[test]
+fn leaks_in_lockstep_bursts_are_leaks() {
+    let bursts = (0..30).flat_map(|burst| (0..100).map(move |_| (f64::from(burst) * 2.0, FOREVER)));
+    assert_eq!(Site::new(60.0, bursts).state(), SiteState::Leak);
+}
+
+#[test]
+fn honest_work_is_clean() {
+    assert_eq!(Site::new(60.0, steady(100.0, |_| 0.005)).state(), SiteState::Clean);
+    assert_eq!(Site::new(60.0, steady(50.0, |_| 4.0)).state(), SiteState::Clean);
+}
+
+#[test]
+fn a_window_that_ends_in_a_burst_is_clean() {
+    let bursts = (0..20).flat_map(|burst| {
+        (0..400).map(move |i| (f64::from(burst) * 3.0 + f64::from(i) / 1000.0, 2.0))
+    });
+    for window_s in [40.0, 40.5, 41.0, 41.9, 42.2] {
+        assert_eq!(Site::new(window_s, bursts.clone()).state(), SiteState::Clean, "{window_s}");
+    }
+}
+
+#[test]
+fn contexts_held_since_the_warm_up_are_clean() {
+    for window_s in [15.0, 40.0, 300.0] {
+        let held = (0..2000).map(|i| (f64::from(i) / 700.0, FOREVER));
+        assert_eq!(Site::new(window_s, held).state(), SiteState::Clean, "{window_s}");
+    }
+}
+
+#[test]
+fn growth_within_the_usual_lifetime_needs_a_longer_window() {
+    // Lives of 20 s that began with the trace: up to 20 s this looks like a leak.
+    let lives = |i: usize| 15.0 + (i % 10) as f64;
+    let state = Site::new(30.0, steady(50.0, lives)).state();
+    assert!(matches!(state, SiteState::Unresolved | SiteState::Clean), "{state:?}");
+    assert_eq!(Site::new(300.0, steady(50.0, lives)).state(), SiteState::Clean);
+}
+
+#[test]
+fn what_the_collector_frees_is_no_leak() {
+    let mut site = Site::new(60.0, steady(200.0, |_| FOREVER));
+    site.collected = 3000;
+    assert_eq!(site.state(), SiteState::Collectable);
+}
+
+#[test]
+fn a_deadline_bounds_the_growth() {
+    let mut site = Site::new(60.0, steady(50.0, |_| FOREVER));
+    site.kind = ContextKind::Timer;
+    assert_eq!(site.state(), SiteState::BoundedByDeadline);
+}
+
+#[test]
+fn contexts_that_are_released_late_after_all_are_no_leak() {
+    // Most live 1 ms; one in 100 waits for a peer for 30 to 110 s.
+    let lives =
+        |i: usize| if i.is_multiple_of(100) { 30.0 + (i % 8000) as f64 / 100.0 } else { 0.001 };
+    let state = Site::new(120.0, steady(100.0, lives)).state();
+    assert_ne!(state, SiteState::Leak);
+}
+
+#[test]
+fn a_handful_proves_nothing() {
+    assert_eq!(Site::new(60.0, steady(0.1, |_| FOREVER)).state(), SiteState::Clean);
+}
+
+#[test]
+fn sampled_survivors_stand_for_many() {
+    let births_s: Vec<f64> = (0..100).map(|i| f64::from(i) * 0.5).collect();
+    let times_s: Vec<f64> = (0..=20).map(|i| f64::from(i) * 3.0).collect();
+    let growing: Vec<u64> = times_s.iter().map(|t| (*t * 32.0) as u64).collect();
+    let latest = SiteSample {
+        created: 1920,
+        released: 0,
+        collected: 0,
+        outstanding: 1920,
+        lifetimes: [0; LIFETIME_BUCKETS],
+    };
+    let judgement = judge(&SiteEvidence {
+        times_s: &times_s,
+        created: &growing,
+        outstanding: &growing,
+        latest: &latest,
+        births_s: &births_s,
+        sample_divisor: 16,
+        kind: ContextKind::Cancel,
+        process_lifetime_s: Some(0.01),
+        window_s: 60.0,
+    });
+    assert_eq!((judgement.state, judgement.old), (SiteState::Leak, 1600));
+}
