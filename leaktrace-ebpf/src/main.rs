@@ -2,6 +2,7 @@
 #![no_std]
 #![no_main]
 #![expect(internal_features, reason = "BPF's atomic add has no stable spelling")]
+#![expect(missing_docs, reason = "#[uprobe] drops the documentation of its function")]
 #![feature(core_intrinsics)]
 
 mod atomic;

@@ -6,9 +6,14 @@
 
 pub mod binary;
 pub mod bpf;
+pub mod cli;
+pub mod config;
 pub mod history;
 pub mod model;
+pub mod overhead;
 pub mod probe;
+pub mod report;
+pub mod session;
 pub mod snapshot;
 pub mod symbolize;
 pub mod target;

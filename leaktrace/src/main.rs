@@ -1,2 +1,192 @@
-//! x
-fn main() {}
+//! The command line: parse, run, print, and say what went wrong in one sentence.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use clap::Parser as _;
+use leaktrace::{
+    cli::{Cli, Color, Command, FailOn, TraceArgs},
+    config::{Format, Output, TraceConfig},
+    history::History,
+    report::{Report, render_json, render_text, seconds},
+    session::{Progress, trace},
+    target::Identity,
+    verdict::State,
+};
+
+/// Anything that kept the command from its work.
+const EXIT_ERROR: u8 = 2;
+/// `--fail-on` applies.
+const EXIT_VERDICT: u8 = 1;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            // A reader that closed the pipe wanted no more.
+            if error
+                .downcast_ref::<io::Error>()
+                .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+            {
+                return ExitCode::SUCCESS;
+            }
+            let _ = writeln!(io::stderr(), "leaktrace: {error:#}");
+            ExitCode::from(EXIT_ERROR)
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<ExitCode> {
+    start_log(cli.verbose);
+    let Command::Trace(arguments) = &cli.command;
+    let config = arguments.config(cli.verbose > 0)?;
+    config.outputs.iter().try_for_each(check_writable)?;
+    let mut progress = StderrProgress::new(cli.quiet);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = runtime.block_on(trace(&config, stop_signal(), &mut progress))?;
+    progress.clear();
+    deliver(cli, arguments, &config, &report)
+}
+
+/// Writes the report everywhere it should go; one place that fails does not cost the others.
+fn deliver(
+    cli: &Cli,
+    arguments: &TraceArgs,
+    config: &TraceConfig,
+    report: &Report,
+) -> Result<ExitCode> {
+    let written: Vec<_> = config.outputs.iter().map(|output| write_file(output, report)).collect();
+    print(cli.color, arguments.json, report)?;
+    written.into_iter().collect::<Result<()>>()?;
+    let failed = match arguments.fail_on {
+        Some(FailOn::Leak) => report.verdict.state == State::Leak,
+        Some(FailOn::Suspect) => report.verdict.state >= State::Suspect,
+        None => false,
+    };
+    Ok(if failed { ExitCode::from(EXIT_VERDICT) } else { ExitCode::SUCCESS })
+}
+
+fn print(color: Color, json: bool, report: &Report) -> Result<()> {
+    let choice = match color {
+        Color::Auto => anstream::ColorChoice::Auto,
+        Color::Always => anstream::ColorChoice::Always,
+        Color::Never => anstream::ColorChoice::Never,
+    };
+    let text = if json { render_json(report)? } else { render_text(report) };
+    let mut stdout = anstream::AutoStream::new(io::stdout(), choice);
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
+    Ok(())
+}
+
+fn render(format: Format, report: &Report) -> Result<String> {
+    Ok(match format {
+        Format::Json => render_json(report)?,
+        Format::Text => anstream::adapter::strip_str(&render_text(report)).to_string(),
+    })
+}
+
+fn write_file(output: &Output, report: &Report) -> Result<()> {
+    let text = render(output.format, report)?;
+    std::fs::write(&output.path, text)
+        .with_context(|| format!("can't write the report to {}", output.path.display()))
+}
+
+/// Finds out before a long trace whether its report can be written, without touching what is
+/// in the file now.
+fn check_writable(output: &Output) -> Result<()> {
+    let path = &output.path;
+    let existed = path.exists();
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .with_context(|| format!("-o {}: can't write there", path.display()))?;
+    if !existed {
+        // Only our own empty file; if this fails the trace can still write it.
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
+}
+
+/// Ready at the first SIGINT or SIGTERM; the second one ends leaktrace at once, as by default.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn start_log(verbose: u8) {
+    let filter = match verbose {
+        0 => "off",
+        1 => "warn,leaktrace=debug,leaktrace_ebpf=debug",
+        _ => "debug",
+    };
+    env_logger::Builder::new().parse_filters(filter).init();
+}
+
+/// Progress on stderr: one line that is rewritten on a terminal, a line every ten seconds
+/// elsewhere.
+struct StderrProgress {
+    quiet: bool,
+    terminal: bool,
+    last_line: Option<Instant>,
+}
+
+impl StderrProgress {
+    const LINE_EVERY: Duration = Duration::from_secs(10);
+
+    fn new(quiet: bool) -> Self {
+        Self { quiet, terminal: io::stderr().is_terminal(), last_line: None }
+    }
+
+    fn clear(&self) {
+        if self.terminal && !self.quiet {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+impl Progress for StderrProgress {
+    fn attached(&mut self, identity: &Identity, plan: &str) {
+        if !self.quiet {
+            let Identity { comm, pid, .. } = identity;
+            let _ = writeln!(
+                io::stderr(),
+                "tracing {comm} (pid {pid}): {plan}; Ctrl-C ends it with the report"
+            );
+        }
+    }
+
+    fn reading(&mut self, history: &History, remaining: Duration) {
+        let due = self.last_line.is_none_or(|last| last.elapsed() >= Self::LINE_EVERY);
+        if self.quiet || !(self.terminal || due) {
+            return;
+        }
+        self.last_line = Some(Instant::now());
+        let outstanding: u64 = history.sites().values().map(|s| s.latest.outstanding).sum();
+        let created: u64 = history.sites().values().map(|s| s.latest.created).sum();
+        let line = format!(
+            "{} left: {created} contexts created, {outstanding} outstanding",
+            seconds(remaining.as_secs_f64().max(1.0))
+        );
+        let _ = if self.terminal {
+            write!(io::stderr(), "\r\x1b[K{line}").and_then(|()| io::stderr().flush())
+        } else {
+            writeln!(io::stderr(), "{line}")
+        };
+    }
+}

@@ -115,7 +115,9 @@ impl Tracer {
     pub fn load(target: Target, limits: Limits) -> Result<Self, BpfError> {
         raise_memlock_limit();
         let level = if limits.log { LOG_LEVEL_DEBUG } else { 0 };
+        // Nothing in the object needs the kernel's own BTF, which costs 5 MB to read.
         let mut ebpf = EbpfLoader::new()
+            .btf(None)
             .override_global("AYA_LOG_LEVEL", &level, false)
             .map_max_entries("AYA_LOGS", if limits.log { LOG_BYTES_ON } else { LOG_BYTES_OFF })
             .map_max_entries("LIVE", limits.live_entries)

@@ -85,12 +85,14 @@ impl Tracer {
         })
     }
 
-    /// Whether the kernel has widened the sampling beyond `shift`, so that entries must go.
+    /// The sampling's new shift, if the kernel has widened it beyond `shift` so that entries
+    /// must go.
     ///
     /// # Errors
     /// The map can't be read.
-    pub fn widened_beyond(&self, shift: u64) -> Result<bool, BpfError> {
-        Ok(self.sampling()?.shift > shift)
+    pub fn widened_beyond(&self, shift: u64) -> Result<Option<u64>, BpfError> {
+        let now = self.sampling()?.shift;
+        Ok((now > shift).then_some(now))
     }
 
     /// Removes the entries that the present sampling leaves out, and gives how many per site.

@@ -1,8 +1,13 @@
 //! Which process exactly: pid, start time, executable inode and build id (IDENT-1).
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
-use procfs::{ProcError, process::Process};
+use procfs::{CurrentSI as _, ProcError, process::Process};
 
 /// What tells this process from every other, also from a later one with the same pid.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +80,14 @@ impl Watch {
     /// Who it was at the start.
     pub const fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// When it began, by the wall clock, if the kernel's boot time is known.
+    pub fn start_time(&self) -> Option<SystemTime> {
+        let boot_s = procfs::KernelStats::current().ok()?.btime;
+        let since_boot_s = self.identity.start_ticks as f64 / procfs::ticks_per_second() as f64;
+        let since_epoch = Duration::try_from_secs_f64(boot_s as f64 + since_boot_s).ok()?;
+        Some(SystemTime::UNIX_EPOCH + since_epoch)
     }
 
     /// What became of it. `Process` holds `/proc/PID` open, so a reused pid reads as ended.

@@ -20,8 +20,6 @@ use super::{BinaryError, Blocks, Elf};
 /// A recognised Go executable.
 #[derive(Debug)]
 pub struct GoBinary {
-    /// Version, module and path from the build information.
-    pub build: BuildInfo,
     /// Functions and lines.
     pub table: PcLnTab,
 }
@@ -32,9 +30,9 @@ impl GoBinary {
     /// # Errors
     /// [`BinaryError::NotGo`], an unknown Go version, or a table that is not what the version
     /// says it must be.
-    pub fn read(file: &Blocks, elf: &Elf, build: BuildInfo) -> Result<Self, BinaryError> {
+    pub fn read(file: &Blocks, elf: &Elf, build: &BuildInfo) -> Result<Self, BinaryError> {
         let layout = layout::for_version(&build.version)?;
         let table = PcLnTab::read(file, elf, layout)?;
-        Ok(Self { build, table })
+        Ok(Self { table })
     }
 }

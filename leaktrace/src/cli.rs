@@ -1,0 +1,173 @@
+//! The command line as typed; `config` has what it means.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    config::{
+        ConfigError, DURATION_DEFAULT, INTERVAL_DEFAULT, LIVE_ENTRIES_DEFAULT, Output, TraceConfig,
+    },
+    target::Selector,
+};
+
+/// Says whether a running process leaks, where in its code, how fast, and what that costs.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    /// More messages on stderr; twice also those of the libraries
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+    /// No progress on stderr
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Colour on stdout; NO_COLOR is honoured too
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// When stdout is a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Attach to a live process, count its contexts, watch its memory, and judge
+    Trace(TraceArgs),
+}
+
+/// A verdict that makes `trace` exit with 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// On a leak.
+    Leak,
+    /// On a leak or a suspicion.
+    Suspect,
+}
+
+/// Arguments of `trace`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("target").required(true))]
+pub struct TraceArgs {
+    /// The process with this id
+    #[arg(long, group = "target", value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    pid: Option<i32>,
+    /// The process with this command name (as in /proc/PID/comm)
+    #[arg(long, group = "target", value_name = "NAME")]
+    comm: Option<String>,
+    /// The process that runs this executable
+    #[arg(long, group = "target", value_name = "PATH")]
+    exe: Option<PathBuf>,
+    /// The process of this systemd unit (kubelet.service)
+    #[arg(long, group = "target", value_name = "UNIT")]
+    unit: Option<String>,
+    /// How long to trace (30s, 5m, 1h30m, or seconds); Ctrl-C ends earlier, with the report
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = DURATION_DEFAULT)]
+    duration: Duration,
+    /// How often to read figures
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = INTERVAL_DEFAULT)]
+    interval: Duration,
+    /// Also write the report to FILE, as .txt or .json; may be repeated
+    #[arg(short, long = "output", value_name = "FILE")]
+    output: Vec<PathBuf>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Exit with 1 on this verdict (or a worse one)
+    #[arg(long, value_enum, value_name = "VERDICT")]
+    pub fail_on: Option<FailOn>,
+    /// Contexts tracked one by one before address sampling begins; 89 bytes of kernel memory each
+    #[arg(long, value_name = "N", default_value_t = LIVE_ENTRIES_DEFAULT)]
+    live_entries: u32,
+}
+
+impl TraceArgs {
+    /// What the arguments mean.
+    ///
+    /// # Errors
+    /// They make no trace.
+    pub fn config(&self, verbose: bool) -> Result<TraceConfig, ConfigError> {
+        let outputs = self.output.iter().cloned().map(Output::new).collect::<Result<_, _>>()?;
+        TraceConfig {
+            selector: self.selector(),
+            duration: self.duration,
+            interval: self.interval,
+            live_entries: self.live_entries,
+            bpf_log: verbose,
+            outputs,
+        }
+        .validated()
+    }
+
+    /// clap's group guarantees exactly one.
+    fn selector(&self) -> Selector {
+        match (&self.pid, &self.comm, &self.exe, &self.unit) {
+            (Some(pid), ..) => Selector::Pid(*pid),
+            (_, Some(comm), ..) => Selector::Comm(comm.clone()),
+            (_, _, Some(exe), _) => Selector::Exe(exe.clone()),
+            (.., unit) => Selector::Unit(unit.clone().unwrap_or_default()),
+        }
+    }
+}
+
+/// Go's and Prometheus's duration syntax, or bare seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds)
+            .map_err(|error| format!("{error}; use for example 30s, 5m or 1h30m"));
+    }
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; use for example 30s, 5m or 1h30m"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, Command, duration};
+    use crate::{config::TraceConfig, target::Selector};
+    use clap::{CommandFactory as _, Parser as _};
+    use std::time::Duration;
+
+    fn parse(arguments: &[&str]) -> Result<TraceConfig, String> {
+        let all = ["leaktrace", "trace"].iter().chain(arguments);
+        let cli = Cli::try_parse_from(all).map_err(|error| error.to_string())?;
+        let Command::Trace(trace) = cli.command;
+        trace.config(false).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn exactly_one_target_is_required() {
+        assert!(parse(&[]).unwrap_err().contains("--pid"));
+        assert!(parse(&["--pid", "3", "--comm", "x"]).is_err());
+        assert!(parse(&["--pid", "0"]).is_err());
+        assert_eq!(parse(&["--pid", "3"]).unwrap().selector, Selector::Pid(3));
+        let unit = parse(&["--unit", "kubelet.service"]).unwrap().selector;
+        assert_eq!(unit, Selector::Unit("kubelet.service".to_owned()));
+    }
+
+    #[test]
+    fn durations_are_go_syntax_or_seconds() {
+        for (text, seconds) in [("90", 90.0), ("1.5", 1.5), ("1h30m", 5400.0), ("500ms", 0.5)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
+        }
+        for text in ["", "-5", "soon", "5 parsecs", "1e30"] {
+            let error = duration(text).unwrap_err();
+            assert!(error.contains("30s"), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What a trace is to do, validated: typed values in, one plain struct out.
+//!
+//! Defaults and limits stand here and nowhere else. Non-goals: the command line's syntax.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::target::Selector;
+
+/// How long a trace lasts when nothing is said, as it would be typed.
+pub const DURATION_DEFAULT: &str = "5m";
+/// How often figures are read when nothing is said, as it would be typed.
+pub const INTERVAL_DEFAULT: &str = "5s";
+/// Reading more often would cost more than it tells.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Live contexts tracked at most before sampling begins; 11.6 MB of kernel memory.
+pub const LIVE_ENTRIES_DEFAULT: u32 = 131_072;
+/// Below this, sampling would leave nothing to judge.
+const LIVE_ENTRIES_MIN: u32 = 1024;
+/// 1.5 GB of kernel memory.
+const LIVE_ENTRIES_MAX: u32 = 1 << 24;
+
+/// A format that a report can be written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// Schema 1.
+    Json,
+}
+
+/// A file to write the report to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Where.
+    pub path: PathBuf,
+    /// In what form.
+    pub format: Format,
+}
+
+/// Why the settings make no trace. Each names the option and the way out.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The interval is too short.
+    #[error("--interval {0:?} is too short: 100ms is the shortest")]
+    Interval(Duration),
+    /// Fewer than five readings give no slope.
+    #[error(
+        "--duration {duration:?} is too short for --interval {interval:?}: at least five readings are needed"
+    )]
+    Duration {
+        /// As asked.
+        duration: Duration,
+        /// As asked.
+        interval: Duration,
+    },
+    /// The map would be useless or huge.
+    #[error("--live-entries {0} is out of range: {LIVE_ENTRIES_MIN} to {LIVE_ENTRIES_MAX}")]
+    LiveEntries(u32),
+    /// The extension says nothing.
+    #[error("-o {}: the extension names no known format; use .txt or .json", .0.display())]
+    Format(PathBuf),
+}
+
+/// A validated trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceConfig {
+    /// Whom.
+    pub selector: Selector,
+    /// How long at most; Ctrl-C ends it earlier, with its report.
+    pub duration: Duration,
+    /// How often figures are read.
+    pub interval: Duration,
+    /// Capacity of the live map.
+    pub live_entries: u32,
+    /// Let the BPF programs log.
+    pub bpf_log: bool,
+    /// Files to write.
+    pub outputs: Vec<Output>,
+}
+
+impl TraceConfig {
+    /// Checks what single options can't check.
+    ///
+    /// # Errors
+    /// The first setting that makes no sense.
+    pub fn validated(self) -> Result<Self, ConfigError> {
+        let Self { duration, interval, live_entries, .. } = self;
+        if interval < INTERVAL_MIN {
+            return Err(ConfigError::Interval(interval));
+        }
+        if duration < 5 * interval {
+            return Err(ConfigError::Duration { duration, interval });
+        }
+        if !(LIVE_ENTRIES_MIN..=LIVE_ENTRIES_MAX).contains(&live_entries) {
+            return Err(ConfigError::LiveEntries(live_entries));
+        }
+        Ok(self)
+    }
+}
+
+impl Output {
+    /// The format comes from the extension.
+    ///
+    /// # Errors
+    /// It has none, or an unknown one.
+    pub fn new(path: PathBuf) -> Result<Self, ConfigError> {
+        let format = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => Format::Json,
+            Some("txt") => Format::Text,
+            _ => return Err(ConfigError::Format(path)),
+        };
+        Ok(Self { path, format })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ConfigError, Format, LIVE_ENTRIES_DEFAULT, Output, TraceConfig};
+    use crate::target::Selector;
+    use std::{path::PathBuf, time::Duration};
+
+    fn config(duration_ms: u64, interval_ms: u64) -> TraceConfig {
+        TraceConfig {
+            selector: Selector::Pid(1),
+            duration: Duration::from_millis(duration_ms),
+            interval: Duration::from_millis(interval_ms),
+            live_entries: LIVE_ENTRIES_DEFAULT,
+            bpf_log: false,
+            outputs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn senseless_times_are_named() {
+        assert!(config(60_000, 5_000).validated().is_ok());
+        let zero = config(60_000, 0).validated().unwrap_err();
+        assert_eq!(zero.to_string(), "--interval 0ns is too short: 100ms is the shortest");
+        let short = config(10_000, 5_000).validated().unwrap_err();
+        assert!(matches!(short, ConfigError::Duration { .. }));
+    }
+
+    #[test]
+    fn the_extension_decides_the_format() {
+        assert_eq!(Output::new("a/b.json".into()).unwrap().format, Format::Json);
+        assert_eq!(Output::new("b.txt".into()).unwrap().format, Format::Text);
+        for unknown in ["report", "report.doc", ".json"] {
+            let error = Output::new(PathBuf::from(unknown)).unwrap_err();
+            assert!(error.to_string().contains(unknown), "{error}");
+        }
+    }
+}

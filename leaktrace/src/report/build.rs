@@ -1,0 +1,269 @@
+//! Findings in, report out.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::SystemTime,
+};
+
+use super::schema::{
+    Contexts, Node, Report, Rss, SCHEMA_VERSION, Site, Target, TargetState, VerdictSection, Window,
+};
+use crate::{
+    binary::Frame,
+    history::{History, SiteSeries},
+    model::retained_heap_bytes,
+    overhead::Overhead,
+    probe::Unavailable,
+    snapshot::{ContextKind, ContextSample, RollupSample},
+    symbolize::creator,
+    verdict::{RssGrowth, RssShape, SiteJudgement, SiteState, State, Verdict},
+};
+
+/// A site's name.
+#[derive(Debug, Clone, Default)]
+pub struct NamedSite {
+    /// Its call chain, innermost first.
+    pub frames: Vec<Frame>,
+    /// How its contexts end.
+    pub kind: ContextKind,
+}
+
+/// What a trace found.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    /// Who was traced.
+    pub target: Target,
+    /// The series.
+    pub history: &'a History,
+    /// What they mean.
+    pub verdict: Verdict,
+    /// Names by site.
+    pub names: HashMap<u64, NamedSite>,
+    /// smaps_rollup at the start and the end.
+    pub rollups: [Option<RollupSample>; 2],
+    /// What it cost.
+    pub overhead: Overhead,
+    /// What could not be had.
+    pub unavailable: Vec<Unavailable>,
+}
+
+/// Puts the report together.
+pub fn build(inputs: Inputs<'_>) -> Report {
+    let Inputs { target, history, verdict, mut names, rollups, overhead, unavailable } = inputs;
+    let contexts = history.contexts().map(|totals| {
+        let judgements: HashMap<u64, SiteJudgement> = verdict.sites.iter().copied().collect();
+        contexts(history, totals, &judgements, &mut names)
+    });
+    let lost = history.contexts().map(|totals| {
+        totals.lost.iter().map(|(reason, count)| (reason.name().to_owned(), *count)).collect()
+    });
+    Report {
+        schema_version: SCHEMA_VERSION,
+        leaktrace_version: env!("CARGO_PKG_VERSION").to_owned(),
+        window: window(history),
+        rss: rss(history, verdict.rss, rollups),
+        node: node(history),
+        verdict: VerdictSection {
+            summary: summary(&target, &verdict, contexts.as_ref()),
+            state: verdict.state,
+            confidence_ratio: verdict.confidence_ratio,
+            floor_bytes_per_s: verdict.floor_bytes_per_s,
+            floor_contexts_per_s: verdict.floor_contexts_per_s,
+            reasons: reasons(target.state, verdict.reasons),
+        },
+        target,
+        contexts,
+        overhead,
+        lost: lost.unwrap_or_else(BTreeMap::new),
+        unavailable,
+    }
+}
+
+fn reasons(state: TargetState, mut reasons: Vec<String>) -> Vec<String> {
+    let early = match state {
+        TargetState::Running => return reasons,
+        TargetState::Ended => "the target ended during the trace: this is what was seen until then",
+        TargetState::Replaced => {
+            "the target executed another file during the trace: this is what was seen until then"
+        }
+    };
+    reasons.insert(0, early.to_owned());
+    reasons
+}
+
+fn window(history: &History) -> Window {
+    let rfc3339 = |time: SystemTime| humantime::format_rfc3339_millis(time).to_string();
+    Window {
+        start: rfc3339(history.start().wall),
+        end: rfc3339(history.end().wall),
+        duration_s: history.duration_s(),
+        samples: history.snapshots(),
+    }
+}
+
+fn rss(
+    history: &History,
+    growth: Option<RssGrowth>,
+    [first_rollup, last_rollup]: [Option<RollupSample>; 2],
+) -> Rss {
+    let ends = |value: fn(&crate::snapshot::ProcessSample) -> Option<u64>| {
+        let mut read = history.points().iter().filter_map(|point| value(&point.process));
+        let first = read.next();
+        (first, read.next_back().or(first))
+    };
+    let within = |(first, last): (Option<u64>, Option<u64>)| Some(last?.saturating_sub(first?));
+    let (first_bytes, last_bytes) = ends(|p| p.rss_bytes);
+    let (anon_first_bytes, anon_last_bytes) = ends(|p| p.rss_anon_bytes);
+    let (vm_data_first_bytes, vm_data_last_bytes) = ends(|p| p.vm_data_bytes);
+    let (threads_first, threads_last) = ends(|p| p.threads);
+    let cpu_ticks = within(ends(|p| p.cpu_ticks));
+    let wall_ticks = history.duration_s() * procfs::ticks_per_second() as f64;
+    Rss {
+        how: "read from /proc/PID/status, stat and smaps_rollup",
+        first_bytes,
+        last_bytes,
+        anon_first_bytes,
+        anon_last_bytes,
+        anon_slope_bytes_per_s: growth.map(|growth| growth.slope.per_s),
+        anon_slope_interval: growth.map(|growth| [growth.slope.low, growth.slope.high]),
+        anon_shape: growth.map(|growth| match growth.shape {
+            RssShape::Flat => "flat",
+            RssShape::WarmUp => "warm_up",
+            RssShape::Growing => "growing",
+        }),
+        file_last_bytes: ends(|p| p.rss_file_bytes).1,
+        vm_data_first_bytes,
+        vm_data_last_bytes,
+        rollup_anon_first_bytes: first_rollup.map(|rollup| rollup.anonymous_bytes),
+        rollup_anon_last_bytes: last_rollup.map(|rollup| rollup.anonymous_bytes),
+        pss_last_bytes: last_rollup.map(|rollup| rollup.pss_bytes),
+        swap_last_bytes: last_rollup.map(|rollup| rollup.swap_bytes),
+        threads_first,
+        threads_last,
+        minor_faults: within(ends(|p| p.minor_faults)),
+        major_faults: within(ends(|p| p.major_faults)),
+        cpu_ratio: cpu_ticks.filter(|_| wall_ticks > 0.0).map(|ticks| ticks as f64 / wall_ticks),
+    }
+}
+
+fn node(history: &History) -> Node {
+    let (first, last) = (history.points().first(), history.points().last());
+    Node {
+        mem_total_bytes: last.and_then(|point| point.host.mem_total_bytes),
+        mem_available_first_bytes: first.and_then(|point| point.host.mem_available_bytes),
+        mem_available_last_bytes: last.and_then(|point| point.host.mem_available_bytes),
+    }
+}
+
+fn contexts(
+    history: &History,
+    totals: &ContextSample,
+    judgements: &HashMap<u64, SiteJudgement>,
+    names: &mut HashMap<u64, NamedSite>,
+) -> Contexts {
+    let mut sites: Vec<(Interest, Site)> = history
+        .sites()
+        .iter()
+        .map(|(id, series)| {
+            let judgement = judgements.get(id).copied();
+            let name = names.remove(id).unwrap_or_default();
+            (Interest::of(series, judgement), site(*id, series, judgement, name))
+        })
+        .collect();
+    sites.sort_by(|(a, _), (b, _)| b.partial_cmp(a).unwrap_or(std::cmp::Ordering::Equal));
+    let sum = |value: fn(&SiteSeries) -> u64| history.sites().values().map(value).sum();
+    Contexts {
+        how: match totals.sample_divisor {
+            1 => "counted".to_owned(),
+            divisor => format!("created counted, the rest sampled 1 in {divisor} and scaled"),
+        },
+        created: sum(|series| series.latest.created),
+        released: sum(|series| series.latest.released),
+        collected: sum(|series| series.latest.collected),
+        outstanding: sum(|series| series.latest.outstanding),
+        released_untracked: totals.released_untracked,
+        repeated_cancels: totals.repeated_cancels,
+        sample_ratio: 1.0 / totals.sample_divisor as f64,
+        sites: sites.into_iter().map(|(_, site)| site).collect(),
+    }
+}
+
+/// The order of sites: verdict, growth, then sheer numbers.
+#[derive(PartialEq, PartialOrd)]
+struct Interest {
+    severity: u8,
+    growth_per_s: f64,
+    outstanding: u64,
+    created: u64,
+}
+
+impl Interest {
+    fn of(series: &SiteSeries, judgement: Option<SiteJudgement>) -> Self {
+        let severity = judgement.map_or(0, |judgement| match judgement.state {
+            SiteState::Clean => 0,
+            SiteState::Collectable => 1,
+            SiteState::Unresolved => 2,
+            SiteState::BoundedByDeadline | SiteState::ReleasedLate => 3,
+            SiteState::Leak => 4,
+        });
+        Self {
+            severity,
+            growth_per_s: judgement.and_then(|j| j.growth).map_or(0.0, |growth| growth.per_s),
+            outstanding: series.latest.outstanding,
+            created: series.latest.created,
+        }
+    }
+}
+
+fn site(id: u64, series: &SiteSeries, judgement: Option<SiteJudgement>, name: NamedSite) -> Site {
+    let growth = judgement.and_then(|judgement| judgement.growth);
+    let retained_bytes_each = retained_heap_bytes(name.kind);
+    Site {
+        id: format!("{id:016x}"),
+        frames: name.frames,
+        created: series.latest.created,
+        released: series.latest.released,
+        collected: series.latest.collected,
+        outstanding: series.latest.outstanding,
+        pinned: None,
+        growth_per_s: growth.map(|growth| growth.per_s),
+        growth_interval: growth.map(|growth| [growth.low, growth.high]),
+        retained_bytes_each,
+        estimated_bytes_per_s: growth.map(|growth| growth.per_s * retained_bytes_each as f64),
+        retained_how: "modelled: least heap bytes of a forgotten context of this kind",
+        usual_lifetime_s: judgement.and_then(|judgement| judgement.usual_lifetime_s),
+        horizon_s: judgement.map_or(0.0, |judgement| judgement.horizon_s),
+        old: judgement.map_or(0, |judgement| judgement.old),
+        verdict: match judgement.map(|judgement| judgement.state) {
+            _ if ContextSample::is_overflow(id) => "unknown_site",
+            Some(SiteState::Clean) => "clean",
+            Some(SiteState::Unresolved) => "unresolved",
+            Some(SiteState::Collectable) => "collectable",
+            Some(SiteState::BoundedByDeadline) => "bounded_by_deadline",
+            Some(SiteState::ReleasedLate) => "released_late",
+            Some(SiteState::Leak) => "leak",
+            None => "not_judged",
+        },
+    }
+}
+
+/// The answer in one sentence.
+fn summary(target: &Target, verdict: &Verdict, contexts: Option<&Contexts>) -> String {
+    let who = format!("{} (pid {})", target.comm, target.pid);
+    let worst = contexts.and_then(|contexts| contexts.sites.first());
+    match (verdict.state, worst) {
+        (State::Leak, Some(site)) => {
+            let place = creator(&site.frames).map_or_else(
+                || format!("site {}", site.id),
+                |frame| format!("{} ({}:{})", frame.function, frame.file, frame.line),
+            );
+            let growth = super::rate(site.growth_per_s.unwrap_or(0.0));
+            format!("{who} leaks contexts made in {place}: {growth} more every second")
+        }
+        (State::Suspect, _) => {
+            format!("{who} may leak: something grows, but not all evidence agrees")
+        }
+        (State::NoLeak, _) => format!("{who} does not leak faster than the floor"),
+        _ => format!("{who}: this trace can't tell whether it leaks"),
+    }
+}

@@ -1,0 +1,25 @@
+//! The report: plain values in a versioned schema, and renderers that return text.
+//!
+//! All outputs are made from one [`Report`], so they agree. Non-goals: judging; writing files.
+
+mod build;
+mod schema;
+mod text;
+mod units;
+
+pub use build::{Inputs, NamedSite, build};
+pub use schema::{
+    Contexts, Node, Report, Rss, SCHEMA_VERSION, Site, Target, TargetState, VerdictSection, Window,
+};
+pub use text::render as render_text;
+pub use units::{bytes, rate, seconds};
+
+/// The report as JSON, ending in a newline.
+///
+/// # Errors
+/// A value has no JSON form; no field of the schema is of that kind.
+pub fn render_json(report: &Report) -> serde_json::Result<String> {
+    let mut text = serde_json::to_string_pretty(report)?;
+    text.push('\n');
+    Ok(text)
+}

@@ -1,0 +1,223 @@
+//! Schema 1 of the report. It grows; nothing is renamed. Units are in the names, base units only.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{binary::Frame, overhead::Overhead, probe::Unavailable, verdict::State};
+
+/// The version in every report.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Everything a trace found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// leaktrace's version.
+    pub leaktrace_version: String,
+    /// Who was traced.
+    pub target: Target,
+    /// When.
+    pub window: Window,
+    /// The answer.
+    pub verdict: VerdictSection,
+    /// The target's memory.
+    pub rss: Rss,
+    /// The node's memory.
+    pub node: Node,
+    /// Contexts; absent when they could not be counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contexts: Option<Contexts>,
+    /// What the trace cost.
+    pub overhead: Overhead,
+    /// Losses by reason; empty when nothing was lost.
+    pub lost: BTreeMap<String, u64>,
+    /// Evidence that could not be had.
+    pub unavailable: Vec<Unavailable>,
+}
+
+/// What became of the target by the end of the trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetState {
+    /// It still runs.
+    Running,
+    /// It ended.
+    Ended,
+    /// It executed another file.
+    Replaced,
+}
+
+/// The process.
+#[derive(Debug, Clone, Serialize)]
+pub struct Target {
+    /// Process id.
+    pub pid: i32,
+    /// Start time, RFC 3339.
+    pub start_time: Option<String>,
+    /// Seconds since its start, at the end of the trace.
+    pub uptime_s: Option<f64>,
+    /// Command name.
+    pub comm: String,
+    /// Executable.
+    pub exe: String,
+    /// Build id: GNU in hex, else Go's.
+    pub build_id: Option<String>,
+    /// Go version from the build information.
+    pub go_version: Option<String>,
+    /// Main module and version.
+    pub module: Option<String>,
+    /// systemd unit.
+    pub unit: Option<String>,
+    /// cgroup path.
+    pub cgroup: Option<String>,
+    /// At the end of the trace.
+    pub state: TargetState,
+}
+
+/// The time traced.
+#[derive(Debug, Clone, Serialize)]
+pub struct Window {
+    /// RFC 3339.
+    pub start: String,
+    /// RFC 3339.
+    pub end: String,
+    /// Length.
+    pub duration_s: f64,
+    /// Snapshots taken.
+    pub samples: u64,
+}
+
+/// The answer with its reasons.
+#[derive(Debug, Clone, Serialize)]
+pub struct VerdictSection {
+    /// leak, suspect, no_leak, inconclusive.
+    pub state: State,
+    /// See `verdict::Verdict`.
+    pub confidence_ratio: f64,
+    /// One sentence.
+    pub summary: String,
+    /// RSS growth that the window could tell from its noise.
+    pub floor_bytes_per_s: Option<f64>,
+    /// Growth of one site that would have been seen with 95 % probability.
+    pub floor_contexts_per_s: Option<f64>,
+    /// Why.
+    pub reasons: Vec<String>,
+}
+
+/// The target's memory, read from procfs.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Rss {
+    /// Where the figures come from.
+    pub how: &'static str,
+    /// VmRSS at the first snapshot.
+    pub first_bytes: Option<u64>,
+    /// VmRSS at the last.
+    pub last_bytes: Option<u64>,
+    /// RssAnon at the first snapshot.
+    pub anon_first_bytes: Option<u64>,
+    /// RssAnon at the last.
+    pub anon_last_bytes: Option<u64>,
+    /// Theil-Sen slope of RssAnon.
+    pub anon_slope_bytes_per_s: Option<f64>,
+    /// Its 95 % interval.
+    pub anon_slope_interval: Option<[f64; 2]>,
+    /// flat, warm_up, growing.
+    pub anon_shape: Option<&'static str>,
+    /// RssFile at the last snapshot.
+    pub file_last_bytes: Option<u64>,
+    /// VmData at the first snapshot.
+    pub vm_data_first_bytes: Option<u64>,
+    /// VmData at the last.
+    pub vm_data_last_bytes: Option<u64>,
+    /// Exact anonymous memory from smaps_rollup at the start.
+    pub rollup_anon_first_bytes: Option<u64>,
+    /// The same at the end.
+    pub rollup_anon_last_bytes: Option<u64>,
+    /// Proportional set size from smaps_rollup at the end.
+    pub pss_last_bytes: Option<u64>,
+    /// Swapped out, from smaps_rollup at the end.
+    pub swap_last_bytes: Option<u64>,
+    /// Threads at the first snapshot.
+    pub threads_first: Option<u64>,
+    /// Threads at the last.
+    pub threads_last: Option<u64>,
+    /// Minor page faults in the window.
+    pub minor_faults: Option<u64>,
+    /// Major page faults in the window.
+    pub major_faults: Option<u64>,
+    /// The target's CPU time per wall time; 1 is one CPU.
+    pub cpu_ratio: Option<f64>,
+}
+
+/// The node's memory, read from `/proc/meminfo`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Node {
+    /// MemTotal.
+    pub mem_total_bytes: Option<u64>,
+    /// MemAvailable at the first snapshot.
+    pub mem_available_first_bytes: Option<u64>,
+    /// MemAvailable at the last.
+    pub mem_available_last_bytes: Option<u64>,
+}
+
+/// Context counts of the window.
+#[derive(Debug, Clone, Serialize)]
+pub struct Contexts {
+    /// counted, or sampled with the ratio.
+    pub how: String,
+    /// Creations, exact.
+    pub created: u64,
+    /// Of these, cancelled.
+    pub released: u64,
+    /// Of these, proven collected without a cancel (a lower bound).
+    pub collected: u64,
+    /// Of these, neither. May contain contexts that the collector has freed.
+    pub outstanding: u64,
+    /// Cancelled contexts that were made before tracing began.
+    pub released_untracked: u64,
+    /// Cancels of cancelled contexts: harmless.
+    pub repeated_cancels: u64,
+    /// Share of the contexts that was tracked.
+    pub sample_ratio: f64,
+    /// Sites, the most interesting first.
+    pub sites: Vec<Site>,
+}
+
+/// One site.
+#[derive(Debug, Clone, Serialize)]
+pub struct Site {
+    /// Hash of the call chain.
+    pub id: String,
+    /// Call chain, innermost first.
+    pub frames: Vec<Frame>,
+    /// Creations.
+    pub created: u64,
+    /// Cancelled.
+    pub released: u64,
+    /// Proven collected.
+    pub collected: u64,
+    /// Neither.
+    pub outstanding: u64,
+    /// Held by a cancellable ancestor; null while that is not looked up.
+    pub pinned: Option<bool>,
+    /// Theil-Sen slope of outstanding.
+    pub growth_per_s: Option<f64>,
+    /// Its 95 % interval.
+    pub growth_interval: Option<[f64; 2]>,
+    /// Heap bytes each keeps, at least.
+    pub retained_bytes_each: u64,
+    /// growth_per_s x retained_bytes_each: live heap, at least.
+    pub estimated_bytes_per_s: Option<f64>,
+    /// How the last two were had.
+    pub retained_how: &'static str,
+    /// 99 % of the released ones lived at most this long.
+    pub usual_lifetime_s: Option<f64>,
+    /// Age from which a context here counts as old.
+    pub horizon_s: f64,
+    /// Contexts older than that.
+    pub old: u64,
+    /// clean, unresolved, collectable, bounded_by_deadline, released_late, leak, unknown_site.
+    pub verdict: &'static str,
+}

@@ -1,0 +1,286 @@
+//! The report for a terminal of 100 columns: the answer first, then evidence, cost and loss.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+
+use super::{
+    schema::{Contexts, Report, Site, TargetState},
+    units::{bytes, rate, seconds},
+};
+use crate::{binary::Frame, symbolize::creator, verdict::State};
+
+const COLUMNS: usize = 100;
+/// Sites in the table; the rest is in the JSON report.
+const SITES_MAX: usize = 10;
+/// Frames of the call chain shown for a leaking site.
+const CHAIN_MAX: usize = 6;
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// Renders with ANSI styles; whoever prints it to something else than a terminal strips them.
+pub fn render(report: &Report) -> String {
+    let mut out = String::new();
+    headline(&mut out, report);
+    if let Some(contexts) = &report.contexts {
+        for site in contexts.sites.iter().filter(|site| site.verdict == "leak") {
+            leak(&mut out, site);
+        }
+    }
+    reasons(&mut out, report);
+    if let Some(contexts) = &report.contexts {
+        table(&mut out, contexts);
+    }
+    memory(&mut out, report);
+    cost(&mut out, report);
+    out
+}
+
+fn line(out: &mut String, text: &str) {
+    out.push_str(text.trim_end());
+    out.push('\n');
+}
+
+fn headline(out: &mut String, report: &Report) {
+    let target = &report.target;
+    let (word, color) = match report.verdict.state {
+        State::Leak => ("LEAK", AnsiColor::Red),
+        State::Suspect => ("SUSPECT", AnsiColor::Yellow),
+        State::NoLeak => ("NO LEAK", AnsiColor::Green),
+        State::Inconclusive => ("INCONCLUSIVE", AnsiColor::Yellow),
+    };
+    let style = BOLD.fg_color(Some(color.into()));
+    let confidence = match report.verdict.confidence_ratio {
+        ratio if ratio > 0.0 => format!("  {:.0} %", (ratio * 100.0).floor()),
+        _ => String::new(),
+    };
+    let mut left = format!("{}  pid {}", target.comm, target.pid);
+    for part in [&target.module, &target.go_version].into_iter().flatten() {
+        let _ = write!(left, "  {part}");
+    }
+    if let Some(uptime_s) = target.uptime_s {
+        let _ = write!(left, "  up {}", seconds(uptime_s));
+    }
+    let _ = write!(left, "  traced {}", seconds(report.window.duration_s));
+    let width = COLUMNS.saturating_sub(word.len() + confidence.len());
+    line(out, &format!("{left:<width$}{style}{word}{confidence}{style:#}"));
+    if target.state != TargetState::Running {
+        line(out, &format!("{BOLD}The target ended during the trace.{BOLD:#}"));
+    }
+    if !report.lost.is_empty() {
+        let losses: Vec<_> = report.lost.iter().map(|(why, n)| format!("{n} {why}")).collect();
+        line(out, &format!("{BOLD}Events were lost: {}{BOLD:#}", losses.join(", ")));
+    }
+    out.push('\n');
+}
+
+fn leak(out: &mut String, site: &Site) {
+    let Some(blamed) = creator(&site.frames) else {
+        line(out, &format!("  {BOLD}site {}{BOLD:#} (call chain unknown)", site.id));
+        return;
+    };
+    let constructor = site.frames.iter().rfind(|f| f.function.starts_with("context."));
+    let what = constructor.map_or("a context", |frame| frame.function.as_str());
+    let place = format!("{}:{}", blamed.file, blamed.line);
+    let head = format!("{what} in {}", short(&blamed.function));
+    line(out, &format!("  {BOLD}{head}  {place}{BOLD:#}"));
+    let created = site.created;
+    line(
+        out,
+        &format!(
+            "  {created} created, {} released, {} outstanding, {} older than {}",
+            none_or(site.released),
+            site.outstanding,
+            site.old,
+            seconds(site.horizon_s),
+        ),
+    );
+    if let (Some(growth), Some(estimate)) = (site.growth_per_s, site.estimated_bytes_per_s) {
+        line(
+            out,
+            &format!(
+                "  grows by {} contexts/s; at least {} B each (modelled): {}/s of live heap",
+                rate(growth),
+                site.retained_bytes_each,
+                bytes(estimate),
+            ),
+        );
+    }
+    chain(out, &site.frames, blamed);
+    out.push('\n');
+}
+
+/// The callers of the blamed function.
+fn chain(out: &mut String, frames: &[Frame], blamed: &Frame) {
+    let callers = frames.iter().skip_while(|frame| *frame != blamed).skip(1);
+    for frame in callers.filter(|frame| frame.function != "runtime.goexit").take(CHAIN_MAX) {
+        let text =
+            format!("    called by {}  {}:{}", short(&frame.function), frame.file, frame.line);
+        line(out, &format!("{DIM}{text}{DIM:#}"));
+    }
+}
+
+fn none_or(count: u64) -> String {
+    if count == 0 { "none".to_owned() } else { count.to_string() }
+}
+
+fn reasons(out: &mut String, report: &Report) {
+    for reason in &report.verdict.reasons {
+        bullet(out, "-", reason);
+    }
+    for missing in &report.unavailable {
+        bullet(out, "!", &format!("{} unavailable: {}", missing.what, missing.why));
+    }
+    out.push('\n');
+}
+
+/// Wraps `text` at the terminal's width behind a mark.
+fn bullet(out: &mut String, mark: &str, text: &str) {
+    let mut current = format!("  {mark}");
+    for word in text.split_whitespace() {
+        if current.chars().count() + 1 + word.chars().count() > COLUMNS {
+            line(out, &current);
+            current = "   ".to_owned();
+        }
+        current.push(' ');
+        current.push_str(word);
+    }
+    line(out, &current);
+}
+
+fn table(out: &mut String, contexts: &Contexts) {
+    let head = format!(
+        "  {:<38} {:>9} {:>9} {:>9} {:>8} {:>8}  {}",
+        "CONTEXTS", "created", "released", "outstand.", "grows/s", "usual", "verdict"
+    );
+    line(out, &format!("{BOLD}{head}{BOLD:#}"));
+    for site in contexts.sites.iter().take(SITES_MAX) {
+        let name = creator(&site.frames).map_or_else(
+            || "(unknown site)".to_owned(),
+            |frame| format!("{}:{}", short(&frame.function), frame.line),
+        );
+        let growth = site.growth_per_s.map_or_else(|| "-".to_owned(), rate);
+        let usual = site.usual_lifetime_s.map_or_else(|| "-".to_owned(), seconds);
+        let verdict = if site.verdict == "clean" { "-" } else { site.verdict };
+        line(
+            out,
+            &format!(
+                "  {:<38} {:>9} {:>9} {:>9} {:>8} {:>8}  {verdict}",
+                tail(&name, 38),
+                site.created,
+                site.released,
+                site.outstanding,
+                growth,
+                usual,
+            ),
+        );
+    }
+    if contexts.sites.len() > SITES_MAX {
+        let more = contexts.sites.len() - SITES_MAX;
+        line(out, &format!("{DIM}  and {more} more sites (see --json){DIM:#}"));
+    }
+    let note = format!(
+        "  {}: {} created, {} released, {} outstanding; {} made before the trace were released",
+        contexts.how,
+        contexts.created,
+        contexts.released,
+        contexts.outstanding,
+        contexts.released_untracked
+    );
+    line(out, &format!("{DIM}{note}{DIM:#}"));
+    out.push('\n');
+}
+
+fn memory(out: &mut String, report: &Report) {
+    let rss = &report.rss;
+    let size = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |v| bytes(v as f64));
+    let slope = match (rss.anon_slope_bytes_per_s, rss.anon_slope_interval) {
+        (Some(slope), Some([low, high])) => {
+            format!("{}/s ({} to {})", bytes(slope), bytes(low), bytes(high))
+        }
+        _ => "unknown".to_owned(),
+    };
+    line(
+        out,
+        &format!(
+            "  RSS {} -> {}   anon {} -> {}, slope {slope}",
+            size(rss.first_bytes),
+            size(rss.last_bytes),
+            size(rss.anon_first_bytes),
+            size(rss.anon_last_bytes),
+        ),
+    );
+    let floor = report.verdict.floor_bytes_per_s.map_or_else(|| "?".to_owned(), bytes);
+    line(
+        out,
+        &format!(
+            "  RSS growth below {floor}/s would not show in this window   threads {} -> {}   node has {} left",
+            rss.threads_first.map_or_else(|| "?".to_owned(), |n| n.to_string()),
+            rss.threads_last.map_or_else(|| "?".to_owned(), |n| n.to_string()),
+            size(report.node.mem_available_last_bytes),
+        ),
+    );
+}
+
+fn cost(out: &mut String, report: &Report) {
+    let overhead = &report.overhead;
+    let percent = |ratio: f64| format!("{:.1} %", ratio * 100.0);
+    let lost = if report.lost.is_empty() { "nothing" } else { "see above" };
+    line(
+        out,
+        &format!(
+            "{DIM}  cost: {} of one CPU, {} RSS, {} maps; {} probe hits, about {} of one CPU in the \
+             target   lost: {lost}{DIM:#}",
+            overhead.cpu_ratio.map_or_else(|| "?".to_owned(), percent),
+            overhead.rss_bytes.map_or_else(|| "?".to_owned(), |v| bytes(v as f64)),
+            bytes(overhead.map_bytes as f64),
+            overhead.probe_hits,
+            percent(overhead.estimated_target_slowdown_ratio),
+        ),
+    );
+}
+
+/// A function without the folders of its import path: `kubelet.(*podWorkers).startPodSync`.
+fn short(function: &str) -> &str {
+    let generic = function.find('[').unwrap_or(function.len());
+    let start = function[..generic].rfind('/').map_or(0, |slash| slash + 1);
+    &function[start..]
+}
+
+/// The last `width` characters, marked when something was cut.
+fn tail(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().skip(length - width + 1).collect();
+    format!("…{kept}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bullet, short, tail};
+
+    #[test]
+    fn functions_lose_their_import_path_only() {
+        assert_eq!(
+            short("k8s.io/kubernetes/pkg/kubelet.(*podWorkers).startPodSync"),
+            "kubelet.(*podWorkers).startPodSync"
+        );
+        assert_eq!(short("slices.Sort[go.shape.[]a/b.T]"), "slices.Sort[go.shape.[]a/b.T]");
+        assert_eq!(short("main.main"), "main.main");
+    }
+
+    #[test]
+    fn long_names_keep_their_end() {
+        assert_eq!(tail("abcdef", 4), "…def");
+        assert_eq!(tail("abc", 4), "abc");
+    }
+
+    #[test]
+    fn reasons_wrap_within_the_terminal() {
+        let mut out = String::new();
+        bullet(&mut out, "-", &"twelve chars ".repeat(20));
+        assert!(out.lines().count() > 1 && out.lines().all(|l| l.chars().count() <= 100), "{out}");
+    }
+}

@@ -1,0 +1,101 @@
+//! The target's executable, as far as it could be understood, and the plan made from it.
+
+use std::{collections::HashMap, fs::File};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    binary::{Blocks, BuildInfo, Elf, GoBinary},
+    probe::{ContextFacts, Plan, Unavailable, plan},
+    report::NamedSite,
+    symbolize::{Mappings, Symbolizer, context_kind},
+    target::Watch,
+};
+
+/// What is known of the executable. Everything that failed is in the plan, by name.
+pub struct Executable {
+    file: Blocks,
+    elf: Option<Elf>,
+    build: Option<BuildInfo>,
+    go: Option<GoBinary>,
+    mappings: Option<Mappings>,
+    plan: Plan,
+}
+
+impl Executable {
+    /// Reads the file that the target runs, through `/proc/PID/exe`.
+    ///
+    /// # Errors
+    /// It can't be opened at all.
+    pub fn open(watch: &Watch) -> Result<Self> {
+        let path = format!("/proc/{}/exe", watch.identity().pid);
+        let file = File::open(&path)
+            .with_context(|| format!("can't open {path}: has the process ended?"))?;
+        let (elf, build, go) = (None, None, None);
+        let mut this =
+            Self { file: Blocks::new(file), elf, build, go, mappings: None, plan: Plan::default() };
+        if let Err(why) = this.understand(watch) {
+            this.plan.unavailable.push(Unavailable::new("contexts", format!("{why:#}")));
+        }
+        Ok(this)
+    }
+
+    fn understand(&mut self, watch: &Watch) -> Result<()> {
+        let elf = &*self.elf.insert(Elf::read(&self.file)?);
+        let build = &*self.build.insert(BuildInfo::read(&self.file, elf)?);
+        let go = &*self.go.insert(GoBinary::read(&self.file, elf, build)?);
+        self.plan = plan(&ContextFacts::read(&self.file, elf, go)?);
+        let maps = watch.process().maps().context("can't read /proc/PID/maps")?;
+        self.mappings = Mappings::new(&maps, &watch.identity().exe, elf);
+        if self.mappings.is_none() {
+            let why = "the executable is not mapped where its headers say: frames stay addresses";
+            self.plan.unavailable.push(Unavailable::new("function names", why));
+        }
+        Ok(())
+    }
+
+    /// What to attach, and what is missing.
+    pub const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// One line for the progress display.
+    pub fn describe(&self) -> String {
+        let version = self.go_version().unwrap_or_else(|| "not a Go binary".to_owned());
+        let functions = self.go.as_ref().map_or(0, |go| go.table.function_count());
+        match self.plan.points.len() {
+            0 => format!("{version}; contexts can't be counted, the RSS is traced"),
+            points => format!("{version}, {functions} functions, {points} probes"),
+        }
+    }
+
+    /// GNU build id in hex, else Go's.
+    pub fn build_id(&self) -> Option<String> {
+        self.elf.as_ref()?.build_id.clone()
+    }
+
+    /// The toolchain's version.
+    pub fn go_version(&self) -> Option<String> {
+        Some(self.build.as_ref()?.version.to_string())
+    }
+
+    /// Main module and version, else the main package's path.
+    pub fn module(&self) -> Option<String> {
+        let build = self.build.as_ref()?;
+        build.module.clone().or_else(|| build.path.clone())
+    }
+
+    /// Names the sites by their call chains.
+    pub fn name_sites(&self, frames: &HashMap<u64, Vec<u64>>) -> HashMap<u64, NamedSite> {
+        let (Some(go), Some(mappings)) = (&self.go, &self.mappings) else {
+            return HashMap::new();
+        };
+        let mut symbolizer = Symbolizer::new(&self.file, go, mappings);
+        let named = frames.iter().map(|(site, return_pcs)| {
+            let frames = symbolizer.frames(return_pcs);
+            let kind = context_kind(&frames);
+            (*site, NamedSite { frames, kind })
+        });
+        named.collect()
+    }
+}

@@ -1,0 +1,145 @@
+//! One trace from beginning to end: wires the stages, owns the clock and the signals.
+//!
+//! In: a validated configuration. Out: a report, whatever happened after the attach: Ctrl-C, a
+//! target that ended, a map that could not be read. Non-goals: printing.
+
+mod executable;
+mod sampler;
+
+use std::{future::Future, pin::pin, time::Duration};
+
+use anyhow::{Context as _, Result};
+use tokio::time::{Instant as Tick, sleep_until};
+
+use self::{executable::Executable, sampler::Sampler};
+use crate::{
+    bpf,
+    config::TraceConfig,
+    history::History,
+    overhead::Overhead,
+    report::{Inputs, Report, Target, TargetState, build},
+    snapshot::{OwnSample, RollupSample},
+    target::{Identity, State, Watch, select},
+    verdict::{Evidence, assess},
+};
+
+/// How often the target's life and the live map's occupancy are looked at between readings.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// What a running trace tells while it runs.
+pub trait Progress {
+    /// The trace is attached; `plan` says to what.
+    fn attached(&mut self, identity: &Identity, plan: &str);
+    /// A reading was taken.
+    fn reading(&mut self, history: &History, remaining: Duration);
+}
+
+/// Traces as `config` says, until its time is up, `stop` is ready or the target ends.
+///
+/// # Errors
+/// No such target, missing rights, or a kernel that refuses; nothing was collected then.
+pub async fn trace(
+    config: &TraceConfig,
+    stop: impl Future<Output = ()>,
+    progress: &mut dyn Progress,
+) -> Result<Report> {
+    let own_before = OwnSample::read();
+    let process = select(&config.selector)?;
+    bpf::check_features()?;
+    let identity =
+        Identity::of(&process).with_context(|| format!("can't identify pid {}", process.pid()))?;
+    let watch = Watch::new(process, identity);
+    let executable = Executable::open(&watch)?;
+    let mut sampler = Sampler::attach(config, &watch, &executable)?;
+    progress.attached(watch.identity(), &executable.describe());
+    let first_rollup = RollupSample::read(watch.process());
+    let state = run(config, stop, &watch, &mut sampler, progress).await;
+    let last_rollup = RollupSample::read(watch.process());
+    let overhead = Overhead::new(
+        own_before,
+        OwnSample::read(),
+        sampler.history().duration_s(),
+        sampler.costs(),
+    );
+    let found = sampler.finish();
+    let names = executable.name_sites(&found.frames);
+    let kinds = names.iter().map(|(site, name)| (*site, name.kind)).collect();
+    let verdict = assess(&Evidence {
+        history: &found.history,
+        births_s: found.births_s.as_ref(),
+        kinds: &kinds,
+        releases_complete: executable.plan().releases_complete,
+    });
+    let mut unavailable = executable.plan().unavailable.clone();
+    unavailable.extend(found.unavailable);
+    Ok(build(Inputs {
+        target: target(&watch, &executable, state),
+        history: &found.history,
+        verdict,
+        names,
+        rollups: [first_rollup, last_rollup],
+        overhead,
+        unavailable,
+    }))
+}
+
+/// Takes readings until something ends the trace.
+async fn run(
+    config: &TraceConfig,
+    stop: impl Future<Output = ()>,
+    watch: &Watch,
+    sampler: &mut Sampler,
+    progress: &mut dyn Progress,
+) -> State {
+    let mut stop = pin!(stop);
+    let begin = Tick::now();
+    let end = begin + config.duration;
+    let mut next = begin + config.interval;
+    sampler.sample(watch);
+    loop {
+        let wake = next.min(end).min(Tick::now() + HEARTBEAT);
+        let stopped = tokio::select! {
+            () = &mut stop => true,
+            () = sleep_until(wake) => false,
+        };
+        sampler.heartbeat();
+        let state = watch.state();
+        let over = stopped || state != State::Running || Tick::now() >= end;
+        if over || Tick::now() >= next {
+            sampler.sample(watch);
+            progress.reading(sampler.history(), end.saturating_duration_since(Tick::now()));
+            // Readings keep to their grid; one that came late is not made up for.
+            while next <= Tick::now() {
+                next += config.interval;
+            }
+        }
+        if over {
+            return state;
+        }
+    }
+}
+
+fn target(watch: &Watch, executable: &Executable, state: State) -> Target {
+    let identity = watch.identity();
+    let (start_time, uptime_s) = watch.start_time().map_or((None, None), |start| {
+        let uptime_s = start.elapsed().ok().map(|uptime| uptime.as_secs_f64());
+        (Some(humantime::format_rfc3339_seconds(start).to_string()), uptime_s)
+    });
+    Target {
+        pid: identity.pid,
+        start_time,
+        uptime_s,
+        comm: identity.comm.clone(),
+        exe: identity.exe.display().to_string(),
+        build_id: executable.build_id(),
+        go_version: executable.go_version(),
+        module: executable.module(),
+        unit: identity.unit.clone(),
+        cgroup: identity.cgroup.clone(),
+        state: match state {
+            State::Running => TargetState::Running,
+            State::Ended => TargetState::Ended,
+            State::Replaced => TargetState::Replaced,
+        },
+    }
+}

@@ -1,0 +1,149 @@
+//! Takes readings of target, node and maps, and keeps the kernel's live map in bounds.
+//!
+//! A reading that fails in part is a reading with a part missing, said once under `unavailable`.
+
+use std::{collections::HashMap, num::NonZeroU32, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::executable::Executable;
+use crate::{
+    bpf::{BpfError, Limits, Target, Tracer},
+    config::TraceConfig,
+    history::History,
+    probe::Unavailable,
+    snapshot::{ContextSample, HostSample, Instant, ProcessSample, Snapshot},
+    target::Watch,
+};
+
+/// Sampling state and readings of one trace.
+pub struct Sampler {
+    tracer: Option<Tracer>,
+    history: History,
+    evicted: HashMap<u64, u64>,
+    shift: u64,
+    unavailable: Vec<Unavailable>,
+}
+
+/// What the readings found.
+pub struct Found {
+    pub history: History,
+    /// Births of the tracked survivors by site, in seconds since the start.
+    pub births_s: Option<HashMap<u64, Vec<f64>>>,
+    /// Return addresses by site.
+    pub frames: HashMap<u64, Vec<u64>>,
+    pub unavailable: Vec<Unavailable>,
+}
+
+impl Sampler {
+    /// Loads and attaches what the plan asks for.
+    pub fn attach(config: &TraceConfig, watch: &Watch, executable: &Executable) -> Result<Self> {
+        let points = &executable.plan().points;
+        let tracer = if points.is_empty() {
+            None
+        } else {
+            let pid = u32::try_from(watch.identity().pid).ok().and_then(NonZeroU32::new);
+            let pid = pid.context("the target has no valid pid")?;
+            let exe = PathBuf::from(format!("/proc/{pid}/exe"));
+            let limits = Limits { live_entries: config.live_entries, log: config.bpf_log };
+            let mut tracer = Tracer::load(Target { pid, exe }, limits)?;
+            tracer.attach(points)?;
+            Some(tracer)
+        };
+        Ok(Self {
+            tracer,
+            history: History::new(Instant::now()),
+            evicted: HashMap::new(),
+            shift: 0,
+            unavailable: Vec::new(),
+        })
+    }
+
+    /// The readings so far.
+    pub const fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Kernel memory in bytes and probe hits so far.
+    pub fn costs(&self) -> (u64, u64) {
+        let hits = self.history.contexts().map_or(0, |contexts| contexts.probe_hits);
+        (self.tracer.as_ref().map_or(0, Tracer::map_bytes), hits)
+    }
+
+    /// Between readings: makes room in the live map if the kernel widened the sampling.
+    pub fn heartbeat(&mut self) {
+        let Some(tracer) = &mut self.tracer else { return };
+        tracer.flush_log();
+        let evicted = match tracer.widened_beyond(self.shift) {
+            Ok(None) => return,
+            Ok(Some(shift)) => {
+                self.shift = shift;
+                tracer.evict()
+            }
+            Err(error) => Err(error),
+        };
+        match evicted {
+            Ok(evicted) => {
+                for (site, count) in evicted {
+                    *self.evicted.entry(site).or_default() += count;
+                }
+            }
+            Err(error) => self.give_up_on("sampled context counts", &error),
+        }
+    }
+
+    /// Takes a reading.
+    pub fn sample(&mut self, watch: &Watch) {
+        let readout = self.tracer.as_ref().map(Tracer::read).transpose();
+        let contexts = match readout {
+            Ok(readout) => readout.map(|readout| ContextSample::new(&readout, &self.evicted)),
+            Err(error) => {
+                self.give_up_on("context counts", &error);
+                None
+            }
+        };
+        self.history.push(Snapshot {
+            at: Instant::now(),
+            process: ProcessSample::read(watch.process()),
+            host: HostSample::read(),
+            contexts,
+        });
+    }
+
+    /// Reads the survivors and the call chains, and detaches.
+    pub fn finish(mut self) -> Found {
+        let tracer = self.tracer.take();
+        let births_s = tracer.as_ref().map(|tracer| self.births_s(tracer)).transpose();
+        let frames = tracer.as_ref().map(Tracer::frames).transpose();
+        let births_s = births_s.unwrap_or_else(|error| {
+            self.give_up_on("the ages of outstanding contexts", &error);
+            None
+        });
+        let frames = frames.unwrap_or_else(|error| {
+            self.give_up_on("call chains", &error);
+            None
+        });
+        Found {
+            history: self.history,
+            births_s,
+            frames: frames.unwrap_or_default(),
+            unavailable: self.unavailable,
+        }
+    }
+
+    fn births_s(&self, tracer: &Tracer) -> Result<HashMap<u64, Vec<f64>>, BpfError> {
+        let start_ns = self.history.start().monotonic_ns;
+        let mut births_s: HashMap<u64, Vec<f64>> = HashMap::new();
+        tracer.for_each_live(|context| {
+            let age_ns = context.created_ns.saturating_sub(start_ns);
+            births_s.entry(context.site).or_default().push(age_ns as f64 / 1e9);
+        })?;
+        Ok(births_s)
+    }
+
+    fn give_up_on(&mut self, what: &str, error: &BpfError) {
+        if self.unavailable.iter().all(|missing| missing.what != what) {
+            self.unavailable.push(Unavailable::new(what, error));
+        }
+    }
+}

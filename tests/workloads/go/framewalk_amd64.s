@@ -1,0 +1,26 @@
+#include "textflag.h"
+
+// func returnAddresses(into []uintptr) int
+//
+// Follows the frame pointers. Without a frame of its own, BP is the caller's:
+// 0(BP) is the frame pointer before it, 8(BP) the return address.
+TEXT ·returnAddresses(SB), NOSPLIT|NOFRAME, $0-32
+	MOVQ into_base+0(FP), DI
+	MOVQ into_len+8(FP), SI
+	MOVQ BP, DX
+	XORQ AX, AX
+
+next:
+	CMPQ  AX, SI
+	JGE   end
+	TESTQ DX, DX
+	JZ    end
+	MOVQ  8(DX), CX
+	MOVQ  CX, (DI)(AX*8)
+	INCQ  AX
+	MOVQ  0(DX), DX
+	JMP   next
+
+end:
+	MOVQ AX, ret+24(FP)
+	RET

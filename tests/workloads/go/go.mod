@@ -1,0 +1,3 @@
+module leaktrace.example/workload
+
+go 1.21

@@ -1,0 +1,63 @@
+//! `cargo xtask`: what cargo cannot say by itself. Typed command in, the tools of this repository
+//! run, exit status out.
+//!
+//! Everything made here lies under `target/`, but for rust-src and bpf-linker, which belong to the
+//! user's toolchain. Non-goals: packaging, and anything that plain `cargo` does as well.
+
+mod command;
+mod demo;
+mod go;
+mod layers;
+mod lint;
+mod paths;
+mod setup;
+mod test;
+mod tools;
+mod workloads;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Tasks for those who work on leaktrace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Xtask {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what building and testing need: rust-src, bpf-linker, Go.
+    Setup(setup::Args),
+    /// Trace a leaky program and its honest twin, and check both verdicts (as root).
+    Demo,
+    /// Run all tests, with workloads built by every Go version.
+    Test(test::Args),
+    /// Check formatting, clippy, layers and the workloads' Go code.
+    Lint,
+    /// Check which module imports which, where `unsafe` is, and how long files are.
+    Layers,
+}
+
+fn main() -> ExitCode {
+    match run(Xtask::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Setup(args) => setup::run(&args),
+        Task::Demo => demo::run(),
+        Task::Test(args) => test::run(&args),
+        Task::Lint => lint::run(),
+        Task::Layers => layers::run(),
+    }
+}

@@ -1,0 +1,30 @@
+//! `cargo xtask test`: all tests of the workspace, with workloads built by every Go version.
+
+use anyhow::Result;
+
+use crate::{
+    command::{cargo, run as run_command},
+    go, setup,
+    workloads::{self, Link},
+};
+
+/// Arguments of `test`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Passed on to `cargo test`
+    #[arg(last = true)]
+    cargo_args: Vec<String>,
+}
+
+/// Installs, builds, and runs the tests. They find the workloads by `LEAKTRACE_WORKLOADS`.
+pub fn run(args: &Args) -> Result<()> {
+    setup::rust()?;
+    for toolchain in go::all_toolchains()? {
+        for link in [Link::Fixed, Link::Pie] {
+            workloads::build(&toolchain, link)?;
+        }
+    }
+    let mut test = cargo();
+    test.args(["test", "--workspace", "--exclude", "leaktrace-ebpf"]).args(&args.cargo_args);
+    run_command(test.env("LEAKTRACE_WORKLOADS", workloads::folder()))
+}

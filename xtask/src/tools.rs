@@ -1,0 +1,63 @@
+//! The Rust side of the tool chain: is it there, and if not, install it at its pinned version.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    command::{ask, capture, cargo, require, run},
+    paths,
+};
+
+/// Links the LLVM of the rustc in rust-toolchain.toml.
+const BPF_LINKER_VERSION: &str = "0.10.3";
+
+/// Fails unless there is a C compiler, which links Rust and builds bundled SQLite.
+pub fn require_cc() -> Result<()> {
+    require(
+        Command::new("cc").arg("--version"),
+        "install a C compiler, e.g. with: apt-get install build-essential",
+    )
+}
+
+/// Makes sure that the standard library's source is there; the BPF programs are built with it.
+pub fn ensure_rust_src() -> Result<()> {
+    if has_rust_src()? {
+        return Ok(());
+    }
+    require(
+        Command::new("rustup").arg("--version"),
+        "install it from https://rustup.rs, or add the source of the standard library (rust-src) \
+         to your toolchain",
+    )?;
+    let mut rustup = Command::new("rustup");
+    run(rustup.args(["component", "add", "rust-src"]).current_dir(paths::root()))?;
+    ensure!(has_rust_src()?, "rust-src is still missing after `rustup component add rust-src`");
+    Ok(())
+}
+
+/// Makes sure that bpf-linker is there at its pinned version.
+pub fn ensure_bpf_linker() -> Result<()> {
+    if has_bpf_linker() {
+        return Ok(());
+    }
+    eprintln!("installing bpf-linker {BPF_LINKER_VERSION}");
+    run(cargo().args(["install", "--locked", "bpf-linker", "--version", BPF_LINKER_VERSION]))?;
+    ensure!(
+        has_bpf_linker(),
+        "bpf-linker {BPF_LINKER_VERSION} was installed but is not the one in PATH; \
+         put cargo's bin folder (usually ~/.cargo/bin) first in PATH"
+    );
+    Ok(())
+}
+
+fn has_bpf_linker() -> bool {
+    ask(Command::new("bpf-linker").arg("--version"))
+        .is_some_and(|answer| answer.split_whitespace().any(|word| word == BPF_LINKER_VERSION))
+}
+
+fn has_rust_src() -> Result<bool> {
+    let mut rustc = Command::new("rustc");
+    let sysroot = capture(rustc.args(["--print", "sysroot"]).current_dir(paths::root()))?;
+    Ok(Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core").is_dir())
+}
