@@ -8,7 +8,7 @@ use object::{
     read::elf::{FileHeader as _, NoteIterator, ProgramHeader as _, SectionHeader as _},
 };
 
-use super::{BinaryError, Blocks};
+use super::{BinaryError, Blocks, printable};
 
 type FileHeader = elf::FileHeader64<LittleEndian>;
 type ProgramHeader = elf::ProgramHeader64<LittleEndian>;
@@ -18,6 +18,9 @@ type Rela = elf::Rela64<LittleEndian>;
 const LE: LittleEndian = LittleEndian;
 /// Real executables have tens; the cap keeps a hostile header from costing memory.
 const HEADERS_MAX: usize = 4096;
+/// No offset in a file and no address of a user process comes near this. What begins below it
+/// and is shorter can be added to without overflow.
+const ADDRESS_END: u64 = 1 << 56;
 /// A GNU note is 36 bytes, Go's about 100.
 const NOTE_BYTES_MAX: u64 = 4096;
 
@@ -100,7 +103,7 @@ impl Elf {
         let mut this = Self {
             machine: machine(header.e_machine(LE)),
             position_independent: header.e_type(LE) == elf::ET_DYN,
-            segments: segments.map(segment).collect(),
+            segments: segments.map(|program| segment(file, program)).collect::<Result<_, _>>()?,
             sections: sections(file, header)?,
             build_id: None,
             relocations: None,
@@ -207,14 +210,19 @@ fn program_headers(file: &Blocks, header: &FileHeader) -> Result<Vec<ProgramHead
     Ok(pods(&bytes, count)?.to_vec())
 }
 
-fn segment(program: &ProgramHeader) -> Segment {
-    Segment {
-        vaddr: program.p_vaddr(LE),
-        file_offset: program.p_offset(LE),
-        file_bytes: program.p_filesz(LE),
-        executable: program.p_flags(LE) & elf::PF_X != 0,
-        writable: program.p_flags(LE) & elf::PF_W != 0,
+/// A segment that lies in the file as a whole.
+fn segment(file: &Blocks, program: &ProgramHeader) -> Result<Segment, BinaryError> {
+    let (vaddr, file_offset) = (program.p_vaddr(LE), program.p_offset(LE));
+    let file_bytes = program.p_filesz(LE);
+    if [vaddr, file_offset, file_bytes].iter().any(|value| *value >= ADDRESS_END) {
+        return Err(BinaryError::NotRecognised("a segment beyond the address space"));
     }
+    if file_bytes > 0 {
+        file.read(&mut [0], file_offset + file_bytes - 1, "a segment")?;
+    }
+    let (executable, writable) =
+        (program.p_flags(LE) & elf::PF_X != 0, program.p_flags(LE) & elf::PF_W != 0);
+    Ok(Segment { vaddr, file_offset, file_bytes, executable, writable })
 }
 
 fn sections(file: &Blocks, header: &FileHeader) -> Result<Vec<Section>, BinaryError> {
@@ -272,7 +280,7 @@ fn build_id<'a>(file: &Blocks, notes: impl Iterator<Item = &'a ProgramHeader>) -
             match (note.name(), note.n_type(LE)) {
                 (b"GNU", elf::NT_GNU_BUILD_ID) => return Some(hex(note.desc())),
                 (b"Go", elf::NT_GO_BUILD_ID) => {
-                    go_id = Some(String::from_utf8_lossy(note.desc()).into_owned());
+                    go_id = Some(printable(note.desc()));
                 }
                 _ => {}
             }

@@ -1,14 +1,28 @@
 //! Bounded random access to a file: positional reads in, small cached blocks out.
 //!
-//! Own memory stays at `BLOCKS * BLOCK_BYTES` whatever the file's size. Non-goals: mapping.
+//! Own memory stays at `BLOCKS * BLOCK_BYTES` whatever the file's size, and own time at what
+//! `WORK_MAX` buys, whatever its tables say. Non-goals: mapping.
 
-use std::{cell::RefCell, fs::File, io, os::unix::fs::FileExt};
+use std::{
+    cell::{Cell, RefCell},
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+};
 
 use super::BinaryError;
 
 /// Cached blocks; with [`BLOCK_BYTES`] this is 1 MiB.
 const BLOCKS: usize = 64;
 const BLOCK_BYTES: usize = 16 * 1024;
+/// Bytes that may be read of one file, all readings together: a bound on time, since a small
+/// file can have its tables read over and over. A 56 MB kubectl takes WORKKUBECTL.
+const WORK_MAX: u64 = 4 << 30;
+/// What a small reading and a cache miss cost at least, in the same measure.
+const READING_COST: u64 = 64;
+const MISS_COST: u64 = 1024;
+/// Kernels refuse offsets above `i64::MAX`; no file comes near.
+const OFFSET_MAX: u64 = 1 << 62;
 
 /// Positional reads, so that parsers work on files and on recorded bytes alike.
 pub trait ReadAt {
@@ -22,7 +36,7 @@ pub trait ReadAt {
 impl ReadAt for File {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;
-        while done < buffer.len() {
+        while done < buffer.len() && offset < OFFSET_MAX {
             match FileExt::read_at(self, &mut buffer[done..], offset + done as u64) {
                 Ok(0) => break,
                 Ok(n) => done += n,
@@ -53,6 +67,7 @@ struct Block {
 pub struct Blocks {
     source: Box<dyn ReadAt>,
     cache: RefCell<Vec<Block>>,
+    work_left: Cell<u64>,
 }
 
 impl Blocks {
@@ -60,7 +75,15 @@ impl Blocks {
     pub fn new(source: impl ReadAt + 'static) -> Self {
         let empty = || Block { number: u64::MAX, bytes: Vec::new() };
         let cache = RefCell::new((0..BLOCKS).map(|_| empty()).collect());
-        Self { source: Box::new(source), cache }
+        Self { source: Box::new(source), cache, work_left: Cell::new(WORK_MAX) }
+    }
+
+    /// Takes `bytes` from the work that is left.
+    fn spend(&self, bytes: u64) -> Result<(), BinaryError> {
+        const TOO_MUCH: BinaryError =
+            BinaryError::NotRecognised("tables that ask for more reading than any known program's");
+        self.work_left.set(self.work_left.get().checked_sub(bytes).ok_or(TOO_MUCH)?);
+        Ok(())
     }
 
     /// Fills `buffer` from `offset`.
@@ -92,7 +115,9 @@ impl Blocks {
         let within = (offset % BLOCK_BYTES as u64) as usize;
         let mut cache = self.cache.borrow_mut();
         let block = &mut cache[(number % BLOCKS as u64) as usize];
+        self.spend(READING_COST.max(buffer.len() as u64))?;
         if block.number != number {
+            self.spend(MISS_COST)?;
             block.number = u64::MAX;
             block.bytes.resize(BLOCK_BYTES, 0);
             let length = self.source.read_at(&mut block.bytes, number * BLOCK_BYTES as u64)?;
@@ -118,6 +143,7 @@ impl Blocks {
         let mut bytes = vec![0; length];
         // Large reads go past the cache: they would only empty it.
         if length > BLOCK_BYTES {
+            self.spend(length as u64)?;
             if self.source.read_at(&mut bytes, offset)? < length {
                 return Err(BinaryError::Truncated { what });
             }
@@ -156,7 +182,7 @@ impl Blocks {
         let mut cursor = self.cursor(offset);
         while text.len() <= cap {
             match cursor.byte("a string")? {
-                0 => return Ok(String::from_utf8_lossy(&text).into_owned()),
+                0 => return Ok(printable(&text)),
                 byte => text.push(byte),
             }
         }
@@ -186,6 +212,7 @@ impl Blocks {
         let mut offset = start;
         while offset < end {
             piece.resize((end - offset).min(PIECE_BYTES) as usize, 0);
+            self.spend(piece.len() as u64)?;
             if self.source.read_at(&mut piece, offset)? < piece.len() {
                 return Err(BinaryError::Truncated { what });
             }
@@ -197,6 +224,12 @@ impl Blocks {
         }
         Ok(())
     }
+}
+
+/// `bytes` as text that can be shown: what a terminal would obey is replaced.
+pub fn printable(bytes: &[u8]) -> String {
+    let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    String::from_utf8_lossy(bytes).chars().map(shown).collect()
 }
 
 /// Reads bytes and varints one after another.

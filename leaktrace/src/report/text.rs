@@ -62,8 +62,8 @@ fn headline(out: &mut String, report: &Report) {
         let _ = write!(left, "  up {}", seconds(uptime_s));
     }
     let _ = write!(left, "  traced {}", seconds(report.window.duration_s));
-    let width = COLUMNS.saturating_sub(word.len() + confidence.len());
-    line(out, &format!("{left:<width$}{style}{word}{confidence}{style:#}"));
+    let width = COLUMNS.saturating_sub(2 + word.len() + confidence.len());
+    line(out, &format!("{left:<width$}  {style}{word}{confidence}{style:#}"));
     if target.state != TargetState::Running {
         line(out, &format!("{BOLD}The target ended during the trace.{BOLD:#}"));
     }
