@@ -12,7 +12,7 @@ use std::{
 
 use leaktrace::binary::{Blocks, BuildInfo, Elf};
 use serde_json::Value;
-use support::{GO, Trace, Workload, leaktrace, workload_path};
+use support::{GO, Trace, Workload, growing_python, leaktrace, workload_path};
 
 /// Runs `leaktrace trace`, which must fail with exit 2, one message and no backtrace.
 fn error_of(arguments: &[&str]) -> String {
@@ -179,9 +179,7 @@ fn a_full_disk_does_not_cost_the_report() {
 
 #[test]
 fn fail_on_turns_a_suspicion_into_an_exit_code() {
-    let grow = "import time\nkept = []\nwhile True:\n    kept.append(bytearray(1 << 20))\n    time.sleep(0.1)";
-    let mut command = Command::new("python3");
-    let python = support::Guard(command.args(["-c", grow]).spawn().unwrap());
+    let python = growing_python();
     let code = |fail_on: &str| {
         let mut trace = leaktrace();
         trace.args(["-q", "trace", "--duration", "12s", "--interval", "500ms", "--pid"]);

@@ -13,4 +13,4 @@ pub use contexts::{
     OVERFLOW_SITE, SiteCounters, SiteFrames, lifetime_bucket,
 };
 pub use lost::{LOST_REASONS, Lost};
-pub use sampling::{Sampling, is_sampled};
+pub use sampling::{Eviction, Sampling, is_sampled, must_widen};

@@ -3,38 +3,43 @@
 //! An address is in the sample of `shift` k when the top k bits of its hash are zero, so the
 //! sample of k+1 is a subset of that of k, and creation and release of a context always agree.
 
-/// Sampling state and occupancy of the live map: one shared value.
-/// BPF adds to `tracked` and raises `shift` and `widen_at`; userspace evicts and resets `widen_at`.
+/// Sampling state, written by BPF only: occupancy with atomic adds, the rest plainly.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Sampling {
-    /// Entries in the live map.
+    /// Entries put into the live map less those that BPF took out; a count modulo 2^64.
     pub tracked: u64,
-    /// Occupancy at which BPF widens the sampling by one step.
-    pub widen_at: u64,
-    /// Capacity of the live map.
-    pub capacity: u64,
     /// k: one in 2^k addresses is tracked.
     pub shift: u64,
 }
-const _: () = assert!(size_of::<Sampling>() == 32);
+const _: () = assert!(size_of::<Sampling>() == 16);
+
+/// What userspace has done about it, written by userspace only.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Eviction {
+    /// Capacity of the live map.
+    pub capacity: u64,
+    /// Entries taken out because they left the sample.
+    pub evicted: u64,
+    /// The shift up to which that is done.
+    pub shift: u64,
+}
+const _: () = assert!(size_of::<Eviction>() == 24);
 
 /// Widest sampling: one in 65,536.
 const SHIFT_MAX: u64 = 16;
 
-impl Sampling {
-    /// Everything is tracked, in a live map of `capacity` entries.
-    pub const fn all(capacity: u64) -> Self {
-        Self { tracked: 0, widen_at: capacity - capacity / 4, capacity, shift: 0 }
-    }
-
-    /// The next step: half the sample, and the threshold half the remaining way to full, so that
-    /// ever fewer entries meet ever less room until userspace has evicted what left the sample.
-    #[inline(always)]
-    pub fn widened(&self) -> (u64, u64) {
-        let shift = if self.shift < SHIFT_MAX { self.shift + 1 } else { SHIFT_MAX };
-        (shift, self.widen_at + (self.capacity - self.widen_at) / 2)
-    }
+/// Whether the sampling must widen by one step. At first that is so when the live map is three
+/// quarters full; each further step before userspace has evicted takes half of what room is left,
+/// so that ever fewer entries meet ever less room.
+#[inline(always)]
+pub fn must_widen(sampling: &Sampling, eviction: &Eviction) -> bool {
+    let occupied = sampling.tracked.wrapping_sub(eviction.evicted);
+    let steps = sampling.shift.wrapping_sub(eviction.shift) & 31;
+    let room = (eviction.capacity / 4) >> steps;
+    // Signed: the two counts are read at different moments and may cross.
+    occupied as i64 >= eviction.capacity.wrapping_sub(room) as i64 && sampling.shift < SHIFT_MAX
 }
 
 /// Whether the context at `address` belongs to the sample of `shift`.
@@ -46,12 +51,16 @@ pub fn is_sampled(address: u64, shift: u64) -> bool {
 }
 
 #[cfg(feature = "user")]
-// SAFETY: repr(C), only u64 fields, no padding (size asserted above), any bits are valid.
-unsafe impl aya::Pod for Sampling {}
+mod pod {
+    // SAFETY: repr(C), only u64 fields, no padding (sizes asserted above), any bits are valid.
+    unsafe impl aya::Pod for super::Sampling {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Eviction {}
+}
 
 #[cfg(test)]
 mod tests {
-    use super::{Sampling, is_sampled};
+    use super::{Eviction, Sampling, is_sampled, must_widen};
 
     /// Addresses as Go hands them out: 80-byte slots in 8 KiB spans.
     fn addresses() -> impl Iterator<Item = u64> {
@@ -77,16 +86,36 @@ mod tests {
         }
     }
 
+    /// How many entries fit before each step, when userspace never evicts.
     #[test]
-    fn widening_approaches_capacity_without_reaching_it() {
-        let mut sampling = Sampling::all(1000);
-        assert_eq!(sampling.widen_at, 750);
-        let mut last = 0;
-        for _ in 0..4 {
-            (sampling.shift, sampling.widen_at) = sampling.widened();
-            assert!(sampling.widen_at > last && sampling.widen_at < 1000);
-            last = sampling.widen_at;
+    fn each_step_takes_half_of_the_room_that_is_left() {
+        let eviction = Eviction { capacity: 1024, ..Eviction::default() };
+        let mut sampling = Sampling::default();
+        let mut steps = [0; 9];
+        for tracked in 0..1024 {
+            sampling.tracked = tracked;
+            if must_widen(&sampling, &eviction) {
+                steps[sampling.shift as usize] = tracked;
+                sampling.shift += 1;
+            }
         }
-        assert_eq!(sampling.shift, 4);
+        assert_eq!(steps, [768, 896, 960, 992, 1008, 1016, 1020, 1022, 1023]);
+    }
+
+    #[test]
+    fn eviction_gives_the_room_back() {
+        let mut eviction = Eviction { capacity: 1024, ..Eviction::default() };
+        let sampling = Sampling { tracked: 900, shift: 2 };
+        assert!(!must_widen(&sampling, &eviction), "two steps were taken already");
+        eviction = Eviction { evicted: 600, shift: 2, ..eviction };
+        assert!(!must_widen(&sampling, &eviction));
+        assert!(must_widen(&Sampling { tracked: 600 + 768, shift: 2 }, &eviction));
+    }
+
+    #[test]
+    fn counts_that_cross_do_not_widen() {
+        let eviction = Eviction { capacity: 1024, evicted: 10, shift: 1 };
+        assert!(!must_widen(&Sampling { tracked: 5, shift: 1 }, &eviction));
+        assert!(!must_widen(&Sampling { tracked: u64::MAX, shift: 1 }, &eviction));
     }
 }

@@ -14,12 +14,12 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use leaktrace_common::{
     ContextTotals, FRAMES_MAX, LiveContext, Lost, OVERFLOW_SITE, Sampling, SiteCounters,
-    SiteFrames, is_sampled, lifetime_bucket,
+    SiteFrames, is_sampled, lifetime_bucket, must_widen,
 };
 
 use crate::{
     atomic, lost,
-    maps::{LIVE, SAMPLING, SITE_FRAMES, SITES, TOTALS, ZERO_COUNTERS},
+    maps::{EVICTION, LIVE, SAMPLING, SITE_FRAMES, SITES, TOTALS, ZERO_COUNTERS},
     stack,
 };
 
@@ -112,20 +112,27 @@ fn track(
 ) -> Result<(), Lost> {
     match LIVE.insert(address, context, BPF_NOEXIST.into()) {
         Ok(()) => {
-            // SAFETY: array values live as long as the map; both fields are only hints here.
-            unsafe {
-                atomic::add(&raw mut (*sampling).tracked, 1);
-                // Signed: userspace's corrections may leave the count a little below zero.
-                if (*sampling).tracked as i64 >= (*sampling).widen_at as i64 {
-                    ((*sampling).shift, (*sampling).widen_at) = (*sampling).widened();
-                    debug!(ctx, "live map filling: sampling 1 in 2^{}", (*sampling).shift);
-                }
-            }
-            Ok(())
+            // SAFETY: array values live as long as the map.
+            unsafe { atomic::add(&raw mut (*sampling).tracked, 1) };
+            widen_if_full(ctx, sampling)
         }
         Err(EEXIST) => replace_collected(address, context),
         Err(_) => Err(Lost::LiveFull),
     }
+}
+
+/// CPUs that widen at once write the same next step: no step is taken twice for one need.
+#[inline(always)]
+fn widen_if_full(ctx: &ProbeContext, sampling: *mut Sampling) -> Result<(), Lost> {
+    let eviction = EVICTION.get(0).ok_or(Lost::MapMissing)?;
+    // SAFETY: array values live as long as the map.
+    let state = unsafe { *sampling };
+    if must_widen(&state, eviction) {
+        // SAFETY: as above.
+        unsafe { (*sampling).shift = state.shift + 1 };
+        debug!(ctx, "live map filling: sampling 1 in 2^{}", state.shift + 1);
+    }
+    Ok(())
 }
 
 #[inline(always)]

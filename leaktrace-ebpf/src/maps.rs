@@ -7,7 +7,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray},
 };
 use leaktrace_common::{
-    ContextTotals, LOST_REASONS, LiveContext, Sampling, SiteCounters, SiteFrames,
+    ContextTotals, Eviction, LOST_REASONS, LiveContext, Sampling, SiteCounters, SiteFrames,
 };
 
 /// Sites at most; 4096 take 2.8 MB with their frames.
@@ -31,6 +31,10 @@ pub static LIVE: HashMap<u64, LiveContext> = HashMap::with_max_entries(LIVE_MAX,
 /// Index 0: sampling state, shared by all CPUs.
 #[map]
 pub static SAMPLING: Array<Sampling> = Array::with_max_entries(1, 0);
+
+/// Index 0: what userspace has evicted. Apart from SAMPLING, so that each has one writer.
+#[map]
+pub static EVICTION: Array<Eviction> = Array::with_max_entries(1, 0);
 
 /// Index 0: zeroes to start a site with, since 352 bytes would not fit on the BPF stack
 /// beside the frames.

@@ -17,4 +17,5 @@ pub mod session;
 pub mod snapshot;
 pub mod symbolize;
 pub mod target;
+pub mod units;
 pub mod verdict;

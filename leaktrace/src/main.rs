@@ -13,9 +13,10 @@ use leaktrace::{
     cli::{Cli, Color, Command, FailOn, TraceArgs},
     config::{Format, Output, TraceConfig},
     history::History,
-    report::{Report, render_json, render_text, seconds},
+    report::{Report, render_json, render_text},
     session::{Progress, trace},
     target::Identity,
+    units::seconds,
     verdict::State,
 };
 

@@ -120,6 +120,19 @@ impl Workload {
     }
 }
 
+/// A process that is not Go and keeps 10 MiB more every second.
+pub fn growing_python() -> Guard {
+    let program = "import time\nkept = []\nprint('ready', flush=True)\n\
+                   while True:\n    kept.append(bytearray(1 << 20))\n    time.sleep(0.1)";
+    let mut command = Command::new("python3");
+    let mut python = Guard(command.args(["-c", program]).stdout(Stdio::piped()).spawn().unwrap());
+    // Behind this line no wrapper script is on its way to executing the real python any more.
+    let mut line = String::new();
+    BufReader::new(python.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    python
+}
+
 /// A running `leaktrace trace --json`.
 pub struct Trace {
     pub process: Guard,

@@ -4,6 +4,7 @@
 //! Everything made here lies under `target/`, but for rust-src and bpf-linker, which belong to the
 //! user's toolchain. Non-goals: packaging, and anything that plain `cargo` does as well.
 
+mod bench;
 mod command;
 mod demo;
 mod go;
@@ -36,6 +37,8 @@ enum Task {
     Demo,
     /// Run all tests, with workloads built by every Go version.
     Test(test::Args),
+    /// Measure what probes and the start of a trace cost (as root).
+    Bench,
     /// Check formatting, clippy, layers and the workloads' Go code.
     Lint,
     /// Check which module imports which, where `unsafe` is, and how long files are.
@@ -57,6 +60,7 @@ fn run(task: Task) -> Result<()> {
         Task::Setup(args) => setup::run(&args),
         Task::Demo => demo::run(),
         Task::Test(args) => test::run(&args),
+        Task::Bench => bench::run(),
         Task::Lint => lint::run(),
         Task::Layers => layers::run(),
     }

@@ -1,4 +1,4 @@
-//! Builds the Go workloads: a toolchain in, the path of a stripped program out.
+//! Builds the Go workloads: a toolchain in, the path of a program out, stripped unless asked.
 //!
 //! A program is built again only when a source is newer or when it is missing.
 
@@ -19,6 +19,8 @@ pub enum Link {
     Fixed,
     /// Position independent.
     Pie,
+    /// At a fixed address, not stripped: other tools find nothing to probe otherwise.
+    WithSymbols,
 }
 
 impl Link {
@@ -26,13 +28,21 @@ impl Link {
         match self {
             Self::Fixed => "",
             Self::Pie => "-pie",
+            Self::WithSymbols => "-symbols",
         }
     }
 
     const fn build_mode(self) -> &'static str {
         match self {
-            Self::Fixed => "-buildmode=exe",
+            Self::Fixed | Self::WithSymbols => "-buildmode=exe",
             Self::Pie => "-buildmode=pie",
+        }
+    }
+
+    const fn linker_flags(self) -> &'static str {
+        match self {
+            Self::Fixed | Self::Pie => "-s -w",
+            Self::WithSymbols => "",
         }
     }
 }
@@ -51,7 +61,7 @@ pub fn build(toolchain: &Toolchain, link: Link) -> Result<PathBuf> {
     }
     eprintln!("building the workloads for {name}");
     let mut go = toolchain.command();
-    go.args(["build", link.build_mode(), "-trimpath", "-ldflags", "-s -w", "-o"]);
+    go.args(["build", link.build_mode(), "-trimpath", "-ldflags", link.linker_flags(), "-o"]);
     run(go.arg(&program).arg("."))?;
     Ok(program)
 }

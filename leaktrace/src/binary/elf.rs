@@ -20,7 +20,7 @@ const LE: LittleEndian = LittleEndian;
 const HEADERS_MAX: usize = 4096;
 /// No offset in a file and no address of a user process comes near this. What begins below it
 /// and is shorter can be added to without overflow.
-const ADDRESS_END: u64 = 1 << 56;
+pub(super) const ADDRESS_END: u64 = 1 << 56;
 /// A GNU note is 36 bytes, Go's about 100.
 const NOTE_BYTES_MAX: u64 = 4096;
 
@@ -130,6 +130,13 @@ impl Elf {
             build_id: None,
             relocations: None,
         }
+    }
+
+    /// The same with a table of relocations at `offset`.
+    #[cfg(test)]
+    pub const fn with_relocations(mut self, offset: u64, bytes: u64) -> Self {
+        self.relocations = Some((offset, bytes));
+        self
     }
 
     /// The file offset of the byte loaded at `vaddr`.
@@ -291,4 +298,35 @@ fn build_id<'a>(file: &Blocks, notes: impl Iterator<Item = &'a ProgramHeader>) -
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Elf;
+    use crate::binary::{BinaryError, Blocks};
+
+    /// A file of 120 bytes with one `PT_LOAD`.
+    fn file(vaddr: u64, offset: u64, bytes: u64) -> Blocks {
+        let ident = 0x0001_0102_464c_457f;
+        // ET_EXEC and EM_X86_64; one program header of 56 bytes at 64.
+        let header = [ident, 0, 0x003e_0002, 0, 64, 0, 0x0038_0040_0000_0000, 1];
+        let program = [1, offset, vaddr, 0, bytes, bytes, 0];
+        let words = header.into_iter().chain(program);
+        Blocks::new(words.flat_map(u64::to_le_bytes).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_segment_lies_in_the_file() {
+        assert_eq!(Elf::read(&file(0x40_0000, 0, 120)).unwrap().file_offset(0x40_0001), Some(1));
+        let error = Elf::read(&file(0x40_0000, 0, 121)).unwrap_err();
+        assert!(matches!(error, BinaryError::Truncated { what: "a segment" }), "{error}");
+    }
+
+    #[test]
+    fn a_segment_lies_in_the_address_space() {
+        for (vaddr, offset, bytes) in [(u64::MAX - 9, 0, 120), (0, u64::MAX, 2), (0, 1, u64::MAX)] {
+            let error = Elf::read(&file(vaddr, offset, bytes)).unwrap_err();
+            assert!(matches!(error, BinaryError::NotRecognised(_)), "{error}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use super::BinaryError;
 const BLOCKS: usize = 64;
 const BLOCK_BYTES: usize = 16 * 1024;
 /// Bytes that may be read of one file, all readings together: a bound on time, since a small
-/// file can have its tables read over and over. A 56 MB kubectl takes WORKKUBECTL.
+/// file can have its tables read over and over.
 const WORK_MAX: u64 = 4 << 30;
 /// What a small reading and a cache miss cost at least, in the same measure.
 const READING_COST: u64 = 64;
@@ -278,6 +278,8 @@ impl Cursor<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::{BLOCK_BYTES, Blocks};
     use crate::binary::BinaryError;
 
@@ -316,6 +318,35 @@ mod tests {
             })
             .unwrap();
         assert_eq!(seen, [(10, 1 << 20), (1_048_579, 1 << 20), (2_097_148, 402_852)]);
+    }
+
+    #[test]
+    fn reading_over_and_over_comes_to_an_end() {
+        let blocks = counting(100);
+        blocks.work_left.set(10_000);
+        let readings = (0..1000).take_while(|_| blocks.u32(0, "x").is_ok()).count();
+        assert!((10..200).contains(&readings), "{readings}");
+        assert!(matches!(
+            blocks.scan((0, 100), 0, "x", |_, _| true),
+            Err(BinaryError::NotRecognised(_))
+        ));
+    }
+
+    #[test]
+    fn no_file_reaches_beyond_the_offsets_that_a_kernel_takes() {
+        let blocks = Blocks::new(File::open("/proc/self/exe").unwrap());
+        for offset in [1 << 40, 1 << 62, i64::MAX as u64 - 100, 1 << 63, u64::MAX - 3] {
+            for length in [1, 8, BLOCK_BYTES * 2] {
+                let error = blocks.vec(offset, length, "x").unwrap_err();
+                assert!(matches!(error, BinaryError::Truncated { what: "x" }), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_cannot_command_the_terminal() {
+        let blocks = Blocks::new(b"main.f\x1b[2J\x9b\n\0".to_vec());
+        assert_eq!(blocks.c_str(0, 100).unwrap(), "main.f\u{fffd}[2J\u{fffd}\u{fffd}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use aya::{
     programs::{ProgramError, UProbe, uprobe::UProbeScope},
 };
 use aya_log::EbpfLogger;
-use leaktrace_common::{OVERFLOW_SITE, Sampling, SiteCounters};
+use leaktrace_common::{Eviction, OVERFLOW_SITE, SiteCounters};
 
 use crate::probe::{ProbePoint, Program};
 
@@ -103,6 +103,7 @@ pub struct Limits {
 pub struct Tracer {
     pub(super) ebpf: Ebpf,
     pub(super) limits: Limits,
+    pub(super) eviction: Eviction,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     target: Target,
 }
@@ -124,7 +125,7 @@ impl Tracer {
             .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/leaktrace-ebpf")))
             .map_err(|error| BpfError::Load(Box::new(error)))?;
         let logger = if limits.log { EbpfLogger::init(&mut ebpf).ok() } else { None };
-        let mut tracer = Self { ebpf, limits, logger, target };
+        let mut tracer = Self { ebpf, limits, eviction: Eviction::default(), logger, target };
         tracer.prepare_maps()?;
         Ok(tracer)
     }
@@ -174,15 +175,23 @@ impl Tracer {
     /// Writes the sampling state and the site that must always exist.
     fn prepare_maps(&mut self) -> Result<(), BpfError> {
         let no_map = |name| BpfError::map(name, "not in the object");
-        let sampling = self.ebpf.map_mut("SAMPLING").ok_or_else(|| no_map("SAMPLING"))?;
-        let all = Sampling::all(self.limits.live_entries.into());
-        Array::try_from(sampling)
-            .and_then(|mut array| array.set(0, all, 0))
-            .map_err(|error: MapError| BpfError::map("SAMPLING", error))?;
+        let capacity = self.limits.live_entries.into();
+        self.set_eviction(Eviction { capacity, evicted: 0, shift: 0 })?;
         let sites = self.ebpf.map_mut("SITES").ok_or_else(|| no_map("SITES"))?;
         HashMap::try_from(sites)
             .and_then(|mut map| map.insert(OVERFLOW_SITE, SiteCounters::ZERO, 0))
             .map_err(|error: MapError| BpfError::map("SITES", error))
+    }
+
+    /// Tells BPF what was evicted.
+    pub(super) fn set_eviction(&mut self, eviction: Eviction) -> Result<(), BpfError> {
+        let missing = || BpfError::map("EVICTION", "not in the object");
+        let map = self.ebpf.map_mut("EVICTION").ok_or_else(missing)?;
+        Array::try_from(map)
+            .and_then(|mut array| array.set(0, eviction, 0))
+            .map_err(|error: MapError| BpfError::map("EVICTION", error))?;
+        self.eviction = eviction;
+        Ok(())
     }
 
     /// Passes what the BPF programs logged on to the log.

@@ -7,8 +7,8 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, PerCpuArray},
 };
 use leaktrace_common::{
-    ContextTotals, FRAMES_MAX, LOST_REASONS, LiveContext, Lost, Sampling, SiteCounters, SiteFrames,
-    is_sampled,
+    ContextTotals, Eviction, FRAMES_MAX, LOST_REASONS, LiveContext, Lost, Sampling, SiteCounters,
+    SiteFrames, is_sampled,
 };
 
 use super::{BpfError, Tracer, batch};
@@ -85,23 +85,16 @@ impl Tracer {
         })
     }
 
-    /// The sampling's new shift, if the kernel has widened it beyond `shift` so that entries
-    /// must go.
-    ///
-    /// # Errors
-    /// The map can't be read.
-    pub fn widened_beyond(&self, shift: u64) -> Result<Option<u64>, BpfError> {
-        let now = self.sampling()?.shift;
-        Ok((now > shift).then_some(now))
-    }
-
-    /// Removes the entries that the present sampling leaves out, and gives how many per site.
-    /// BPF no longer touches such entries, so nothing is counted twice.
+    /// If the kernel has widened the sampling, removes the entries that it now leaves out, and
+    /// gives how many per site. BPF no longer touches such entries, so nothing is counted twice.
     ///
     /// # Errors
     /// A map can't be read or written.
     pub fn evict(&mut self) -> Result<StdHashMap<u64, u64>, BpfError> {
         let shift = self.sampling()?.shift;
+        if shift == self.eviction.shift {
+            return Ok(StdHashMap::new());
+        }
         let mut leaving = Vec::new();
         let entries = self.limits.live_entries as usize;
         self.for_each("LIVE", entries, |address: u64, context: LiveContext| {
@@ -109,31 +102,18 @@ impl Tracer {
                 leaving.push((address, context.site));
             }
         })?;
-        let mut evicted = StdHashMap::new();
+        let mut per_site = StdHashMap::new();
         let live = self.ebpf.map_mut("LIVE").ok_or_else(|| missing("LIVE"))?;
         let mut live = HashMap::<&mut MapData, u64, LiveContext>::try_from(live)
             .map_err(|error| BpfError::map("LIVE", error))?;
         for (address, site) in leaving {
             if live.remove(&address).is_ok() {
-                *evicted.entry(site).or_default() += 1;
+                *per_site.entry(site).or_default() += 1;
             }
         }
-        self.set_occupancy(evicted.values().sum())?;
-        Ok(evicted)
-    }
-
-    /// Takes `evicted` off the occupancy and gives BPF its full room again. Creations between
-    /// the two accesses are lost to the occupancy, which is a hint; a map that is full after all
-    /// is a counted loss.
-    fn set_occupancy(&mut self, evicted: u64) -> Result<(), BpfError> {
-        let sampling = self.sampling()?;
-        let fresh = Sampling::all(sampling.capacity);
-        let tracked = sampling.tracked.saturating_sub(evicted);
-        let next = Sampling { tracked, shift: sampling.shift, ..fresh };
-        let map = self.ebpf.map_mut("SAMPLING").ok_or_else(|| missing("SAMPLING"))?;
-        Array::try_from(map)
-            .and_then(|mut array: Array<_, Sampling>| array.set(0, next, 0))
-            .map_err(|error| BpfError::map("SAMPLING", error))
+        let evicted = self.eviction.evicted + per_site.values().sum::<u64>();
+        self.set_eviction(Eviction { evicted, shift, ..self.eviction })?;
+        Ok(per_site)
     }
 
     /// Kernel memory of all maps in bytes, as the kernel accounts it (`memlock` in fdinfo).

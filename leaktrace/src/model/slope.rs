@@ -47,15 +47,15 @@ pub fn theil_sen(points: &[(f64, f64)]) -> Option<Slope> {
 }
 
 /// The smallest slope that this window can tell from its own noise: the range of what remains
-/// after the trend is taken out, over the span. Unlike the interval above it does not take
+/// after the trend is taken out, or `noise` if that is known to be larger, over the span. Unlike the interval above it does not take
 /// neighbouring points for independent, which a garbage collector's saw-tooth is not.
-pub fn resolvable_slope(points: &[(f64, f64)], slope: &Slope) -> Option<f64> {
+pub fn resolvable_slope(points: &[(f64, f64)], slope: &Slope, noise: f64) -> Option<f64> {
     let (first, last) = (points.first()?, points.last()?);
     let span_s = last.0 - first.0;
     let residuals = points.iter().map(|(t, value)| value - slope.per_s * (t - first.0));
     let (low, high) = residuals
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), r| (low.min(r), high.max(r)));
-    (span_s > 0.0).then(|| (high - low) / span_s)
+    (span_s > 0.0).then(|| (high - low).max(noise) / span_s)
 }
 
 fn median_of_sorted(values: &[f64]) -> f64 {
@@ -88,7 +88,7 @@ mod tests {
         let points: Vec<_> = (0..12).map(|t| (f64::from(t) * 5.0, f64::from(t) * 15.0)).collect();
         let slope = theil_sen(&points).unwrap();
         assert_eq!((slope.per_s, slope.low, slope.high), (3.0, 3.0, 3.0));
-        assert_eq!(resolvable_slope(&points, &slope), Some(0.0));
+        assert_eq!(resolvable_slope(&points, &slope, 0.0), Some(0.0));
     }
 
     #[test]
@@ -124,7 +124,7 @@ mod tests {
         let points: Vec<_> =
             (0..60).map(|t| (f64::from(t), 1e8 + f64::from(t % 12) * 1e6)).collect();
         let slope = theil_sen(&points).unwrap();
-        assert!(slope.per_s.abs() < resolvable_slope(&points, &slope).unwrap());
+        assert!(slope.per_s.abs() < resolvable_slope(&points, &slope, 0.0).unwrap());
     }
 
     #[test]

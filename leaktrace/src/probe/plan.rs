@@ -27,6 +27,8 @@ pub struct ProbePoint {
     pub push_offset: u64,
     /// Where that instruction lies in the file.
     pub file_offset: u64,
+    /// Its virtual address, without load bias.
+    pub vaddr: u64,
 }
 
 /// A piece of evidence that can't be had, and why.
@@ -91,6 +93,7 @@ fn point(program: Program, name: &str, code: Option<&CodeFacts>) -> Result<Probe
         function: code.function.name.clone(),
         push_offset: push,
         file_offset: code.file_offset + push,
+        vaddr: code.function.entry + push,
     })
 }
 

@@ -16,6 +16,7 @@ use crate::{
     probe::Unavailable,
     snapshot::{ContextKind, ContextSample, RollupSample},
     symbolize::creator,
+    units,
     verdict::{RssGrowth, RssShape, SiteJudgement, SiteState, State, Verdict},
 };
 
@@ -257,7 +258,7 @@ fn summary(target: &Target, verdict: &Verdict, contexts: Option<&Contexts>) -> S
                 || format!("site {}", site.id),
                 |frame| format!("{} ({}:{})", frame.function, frame.file, frame.line),
             );
-            let growth = super::rate(site.growth_per_s.unwrap_or(0.0));
+            let growth = units::rate(site.growth_per_s.unwrap_or(0.0));
             format!("{who} leaks contexts made in {place}: {growth} more every second")
         }
         (State::Suspect, _) => {

@@ -5,14 +5,12 @@
 mod build;
 mod schema;
 mod text;
-mod units;
 
 pub use build::{Inputs, NamedSite, build};
 pub use schema::{
     Contexts, Node, Report, Rss, SCHEMA_VERSION, Site, Target, TargetState, VerdictSection, Window,
 };
 pub use text::render as render_text;
-pub use units::{bytes, rate, seconds};
 
 /// The report as JSON, ending in a newline.
 ///

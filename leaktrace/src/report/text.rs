@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{
-    schema::{Contexts, Report, Site, TargetState},
+use super::schema::{Contexts, Report, Site, TargetState};
+use crate::{
+    binary::Frame,
+    symbolize::creator,
     units::{bytes, rate, seconds},
+    verdict::State,
 };
-use crate::{binary::Frame, symbolize::creator, verdict::State};
 
 const COLUMNS: usize = 100;
 /// Sites in the table; the rest is in the JSON report.
@@ -55,8 +57,8 @@ fn headline(out: &mut String, report: &Report) {
         _ => String::new(),
     };
     let mut left = format!("{}  pid {}", target.comm, target.pid);
-    for part in [&target.module, &target.go_version].into_iter().flatten() {
-        let _ = write!(left, "  {part}");
+    if let Some(version) = &target.go_version {
+        let _ = write!(left, "  {version}");
     }
     if let Some(uptime_s) = target.uptime_s {
         let _ = write!(left, "  up {}", seconds(uptime_s));
@@ -64,6 +66,9 @@ fn headline(out: &mut String, report: &Report) {
     let _ = write!(left, "  traced {}", seconds(report.window.duration_s));
     let width = COLUMNS.saturating_sub(2 + word.len() + confidence.len());
     line(out, &format!("{left:<width$}  {style}{word}{confidence}{style:#}"));
+    let module = target.module.as_deref().unwrap_or(&target.exe);
+    let unit = target.unit.as_deref().unwrap_or_default();
+    line(out, &format!("{DIM}{}  {unit}{DIM:#}", tail(module, 60)));
     if target.state != TargetState::Running {
         line(out, &format!("{BOLD}The target ended during the trace.{BOLD:#}"));
     }
@@ -82,8 +87,7 @@ fn leak(out: &mut String, site: &Site) {
     let constructor = site.frames.iter().rfind(|f| f.function.starts_with("context."));
     let what = constructor.map_or("a context", |frame| frame.function.as_str());
     let place = format!("{}:{}", blamed.file, blamed.line);
-    let head = format!("{what} in {}", short(&blamed.function));
-    line(out, &format!("  {BOLD}{head}  {place}{BOLD:#}"));
+    placed(out, BOLD, &format!("  {what} in {}", short(&blamed.function)), &place);
     let created = site.created;
     line(
         out,
@@ -118,6 +122,13 @@ fn chain(out: &mut String, frames: &[Frame], blamed: &Frame) {
             format!("    called by {}  {}:{}", short(&frame.function), frame.file, frame.line);
         line(out, &format!("{DIM}{text}{DIM:#}"));
     }
+}
+
+/// What and where, on one line if they fit.
+fn placed(out: &mut String, style: Style, what: &str, place: &str) {
+    let columns = what.chars().count() + 2 + place.chars().count();
+    let gap = if columns > COLUMNS { "\n        " } else { "  " };
+    line(out, &format!("{style}{what}{gap}{place}{style:#}"));
 }
 
 fn none_or(count: u64) -> String {
@@ -180,7 +191,7 @@ fn table(out: &mut String, contexts: &Contexts) {
         line(out, &format!("{DIM}  and {more} more sites (see --json){DIM:#}"));
     }
     let note = format!(
-        "  {}: {} created, {} released, {} outstanding; {} made before the trace were released",
+        "  {}: {} created, {} released, {} outstanding; {} older ones released",
         contexts.how,
         contexts.created,
         contexts.released,
@@ -194,30 +205,31 @@ fn table(out: &mut String, contexts: &Contexts) {
 fn memory(out: &mut String, report: &Report) {
     let rss = &report.rss;
     let size = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |v| bytes(v as f64));
+    let count = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |v| v.to_string());
     let slope = match (rss.anon_slope_bytes_per_s, rss.anon_slope_interval) {
         (Some(slope), Some([low, high])) => {
             format!("{}/s ({} to {})", bytes(slope), bytes(low), bytes(high))
         }
         _ => "unknown".to_owned(),
     };
+    let (first, last) = (size(rss.anon_first_bytes), size(rss.anon_last_bytes));
+    line(out, &format!("  {BOLD}MEMORY{BOLD:#}  anonymous RSS {first} -> {last}, slope {slope}"));
+    if let Some(floor) = report.verdict.floor_bytes_per_s {
+        line(
+            out,
+            &format!("          growth below {}/s would not show in this window", bytes(floor)),
+        );
+    }
     line(
         out,
         &format!(
-            "  RSS {} -> {}   anon {} -> {}, slope {slope}",
+            "          RSS {} -> {}, threads {} -> {}, node has {} available of {}",
             size(rss.first_bytes),
             size(rss.last_bytes),
-            size(rss.anon_first_bytes),
-            size(rss.anon_last_bytes),
-        ),
-    );
-    let floor = report.verdict.floor_bytes_per_s.map_or_else(|| "?".to_owned(), bytes);
-    line(
-        out,
-        &format!(
-            "  RSS growth below {floor}/s would not show in this window   threads {} -> {}   node has {} left",
-            rss.threads_first.map_or_else(|| "?".to_owned(), |n| n.to_string()),
-            rss.threads_last.map_or_else(|| "?".to_owned(), |n| n.to_string()),
+            count(rss.threads_first),
+            count(rss.threads_last),
             size(report.node.mem_available_last_bytes),
+            size(report.node.mem_total_bytes),
         ),
     );
 }
@@ -226,18 +238,19 @@ fn cost(out: &mut String, report: &Report) {
     let overhead = &report.overhead;
     let percent = |ratio: f64| format!("{:.1} %", ratio * 100.0);
     let lost = if report.lost.is_empty() { "nothing" } else { "see above" };
-    line(
-        out,
-        &format!(
-            "{DIM}  cost: {} of one CPU, {} RSS, {} maps; {} probe hits, about {} of one CPU in the \
-             target   lost: {lost}{DIM:#}",
-            overhead.cpu_ratio.map_or_else(|| "?".to_owned(), percent),
-            overhead.rss_bytes.map_or_else(|| "?".to_owned(), |v| bytes(v as f64)),
-            bytes(overhead.map_bytes as f64),
-            overhead.probe_hits,
-            percent(overhead.estimated_target_slowdown_ratio),
-        ),
+    let own = format!(
+        "  cost    {} of one CPU, {} RSS, {} kernel maps; lost: {lost}",
+        overhead.cpu_ratio.map_or_else(|| "?".to_owned(), percent),
+        overhead.rss_bytes.map_or_else(|| "?".to_owned(), |v| bytes(v as f64)),
+        bytes(overhead.map_bytes as f64),
     );
+    let target = format!(
+        "          {} probe hits, which cost the target about {} of one CPU (modelled)",
+        overhead.probe_hits,
+        percent(overhead.estimated_target_slowdown_ratio),
+    );
+    line(out, &format!("{DIM}{own}{DIM:#}"));
+    line(out, &format!("{DIM}{target}{DIM:#}"));
 }
 
 /// A function without the folders of its import path: `kubelet.(*podWorkers).startPodSync`.

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How often the target's life and the live map's occupancy are looked at between readings.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+const HEARTBEAT: Duration = Duration::from_millis(200);
 
 /// What a running trace tells while it runs.
 pub trait Progress {
@@ -69,6 +69,7 @@ pub async fn trace(
         births_s: found.births_s.as_ref(),
         kinds: &kinds,
         releases_complete: executable.plan().releases_complete,
+        garbage_collected: executable.go_version().is_some(),
     });
     let mut unavailable = executable.plan().unavailable.clone();
     unavailable.extend(found.unavailable);

@@ -21,7 +21,6 @@ pub struct Sampler {
     tracer: Option<Tracer>,
     history: History,
     evicted: HashMap<u64, u64>,
-    shift: u64,
     unavailable: Vec<Unavailable>,
 }
 
@@ -54,7 +53,6 @@ impl Sampler {
             tracer,
             history: History::new(Instant::now()),
             evicted: HashMap::new(),
-            shift: 0,
             unavailable: Vec::new(),
         })
     }
@@ -74,15 +72,7 @@ impl Sampler {
     pub fn heartbeat(&mut self) {
         let Some(tracer) = &mut self.tracer else { return };
         tracer.flush_log();
-        let evicted = match tracer.widened_beyond(self.shift) {
-            Ok(None) => return,
-            Ok(Some(shift)) => {
-                self.shift = shift;
-                tracer.evict()
-            }
-            Err(error) => Err(error),
-        };
-        match evicted {
+        match tracer.evict() {
             Ok(evicted) => {
                 for (site, count) in evicted {
                     *self.evicted.entry(site).or_default() += count;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use procfs::process::{MMPermissions, MMapPath, MemoryMap};
 
-use crate::binary::Elf;
+use crate::binary::{Elf, printable};
 
 /// One executable mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,21 +54,27 @@ impl Mappings {
         (elf.position_independent || bias == 0).then_some(Self { mappings, exe, bias })
     }
 
-    /// What must be taken from a live address to get the file's own.
-    pub const fn bias(&self) -> u64 {
-        self.bias
+    /// A process without mappings.
+    #[cfg(test)]
+    pub const fn for_test() -> Self {
+        Self { mappings: Vec::new(), exe: String::new(), bias: 0 }
     }
 
-    /// Whether `address` lies in the main executable's code.
-    pub fn in_executable(&self, address: u64) -> bool {
-        self.find(address).is_some_and(|map| map.name == self.exe)
+    /// The file's own address of what runs at `address`, if that is the main executable's code.
+    pub fn in_executable(&self, address: u64) -> Option<u64> {
+        self.find(address).filter(|map| map.name == self.exe)?;
+        // The file may be mapped a second time, below the bias.
+        address.checked_sub(self.bias)
     }
 
     /// `name+0xoffset`, or the bare address.
     pub fn describe(&self, address: u64) -> String {
         self.find(address).map_or_else(
             || format!("{address:#x}"),
-            |map| format!("{}+{:#x}", map.name, address - map.start + map.file_offset),
+            |map| {
+                let name = printable(map.name.as_bytes());
+                format!("{name}+{:#x}", address - map.start + map.file_offset)
+            },
         )
     }
 
@@ -114,15 +120,15 @@ mod tests {
     #[test]
     fn a_position_independent_file_has_a_bias() {
         let mappings = mapped(0x5555_0000_1000, EXE, &elf(0x1000, true)).unwrap();
-        assert_eq!(mappings.bias(), 0x5555_0000_0000);
-        assert!(mappings.in_executable(0x5555_0000_1234));
-        assert!(!mappings.in_executable(0x5555_0000_9000));
+        assert_eq!(mappings.in_executable(0x5555_0000_1234), Some(0x1234));
+        assert_eq!(mappings.in_executable(0x5555_0000_9000), None);
     }
 
     #[test]
     fn a_fixed_file_must_be_where_it_says() {
         let fixed = elf(0x40_1000, false);
-        assert_eq!(mapped(0x40_1000, EXE, &fixed).unwrap().bias(), 0);
+        let mappings = mapped(0x40_1000, EXE, &fixed).unwrap();
+        assert_eq!(mappings.in_executable(0x40_1000), Some(0x40_1000));
         assert_eq!(mapped(0x50_1000, EXE, &fixed), None);
         assert_eq!(mapped(0x40_1000, "/usr/bin/other", &fixed), None);
     }
@@ -132,5 +138,26 @@ mod tests {
         let mappings = mapped(0x40_1000, EXE, &elf(0x40_1000, false)).unwrap();
         assert_eq!(mappings.describe(0x40_1010), "/usr/bin/daemon+0x1010");
         assert_eq!(mappings.describe(0x10), "0x10");
+    }
+
+    #[test]
+    fn an_address_below_the_bias_is_none_of_the_file() {
+        let mapping = |start, file_offset| {
+            let name = EXE.to_owned();
+            Mapping { start, end: start + 0x8000, file_offset, name }
+        };
+        let mappings = vec![mapping(0x10_0000, 0x20_0000), mapping(0x50_0000, 0x1000)];
+        let mappings = Mappings::from_mappings(mappings, EXE.to_owned(), &elf(0x1000, true));
+        assert_eq!(mappings.unwrap().in_executable(0x10_0010), None);
+    }
+
+    #[test]
+    fn a_path_cannot_command_the_terminal() {
+        let mappings = mapped(0x40_1000, "/tmp/\x1b[2J", &elf(0x40_1000, false));
+        assert_eq!(mappings, None);
+        let name = "/tmp/\x1b[2J".to_owned();
+        let mapping = Mapping { start: 0, end: 1, file_offset: 0, name };
+        let mappings = Mappings { mappings: vec![mapping], exe: EXE.to_owned(), bias: 0 };
+        assert!(!mappings.describe(0).contains('\x1b'));
     }
 }

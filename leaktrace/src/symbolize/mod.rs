@@ -14,42 +14,58 @@ use crate::{
     snapshot::ContextKind,
 };
 
+/// Memory for all frames given out: several times what the sites of a real program need. Beyond
+/// it, addresses are not named.
+const FRAMES_BYTES_MAX: usize = 64 << 20;
+
 /// Everything needed to name addresses of one process.
 pub struct Symbolizer<'a> {
     file: &'a Blocks,
     go: &'a GoBinary,
     mappings: &'a Mappings,
     cache: HashMap<u64, Vec<Frame>>,
+    bytes_left: usize,
 }
 
 impl<'a> Symbolizer<'a> {
     /// For the process that runs `go` (in `file`), mapped as `mappings` say.
     pub fn new(file: &'a Blocks, go: &'a GoBinary, mappings: &'a Mappings) -> Self {
-        Self { file, go, mappings, cache: HashMap::new() }
+        Self { file, go, mappings, cache: HashMap::new(), bytes_left: FRAMES_BYTES_MAX }
     }
 
     /// The frames of a call chain of return addresses, innermost first.
     pub fn frames(&mut self, return_pcs: &[u64]) -> Vec<Frame> {
-        return_pcs.iter().flat_map(|pc| self.resolve(*pc).to_vec()).collect()
+        return_pcs.iter().flat_map(|pc| self.affordable(*pc)).collect()
     }
 
-    fn resolve(&mut self, return_pc: u64) -> &[Frame] {
-        let (file, go, mappings) = (self.file, self.go, self.mappings);
-        self.cache.entry(return_pc).or_insert_with(|| {
-            let in_executable = mappings.in_executable(return_pc);
-            // A broken table must not cost the report: the address itself remains.
-            let known = in_executable.then(|| go.table.frames(file, return_pc - mappings.bias()));
-            match known {
-                Some(Ok(frames)) => frames,
-                _ => vec![Frame {
-                    function: mappings.describe(return_pc),
-                    file: "?".to_owned(),
-                    line: 0,
-                    inlined: false,
-                }],
-            }
-        })
+    /// The frames of `return_pc`, or the bare address when too much was given out already.
+    fn affordable(&mut self, return_pc: u64) -> Vec<Frame> {
+        let known = self.cache.remove(&return_pc);
+        let mut frames = known.unwrap_or_else(|| self.resolve(return_pc));
+        match self.bytes_left.checked_sub(frames.iter().map(bytes).sum()) {
+            Some(left) => self.bytes_left = left,
+            None => frames = vec![unknown(format!("{return_pc:#x}"))],
+        }
+        self.cache.insert(return_pc, frames.clone());
+        frames
     }
+
+    fn resolve(&self, return_pc: u64) -> Vec<Frame> {
+        let address = self.mappings.in_executable(return_pc);
+        // A broken table must not cost the report: the address itself remains.
+        match address.map(|address| self.go.table.frames(self.file, address)) {
+            Some(Ok(frames)) => frames,
+            _ => vec![unknown(self.mappings.describe(return_pc))],
+        }
+    }
+}
+
+const fn bytes(frame: &Frame) -> usize {
+    size_of::<Frame>() + frame.function.len() + frame.file.len()
+}
+
+fn unknown(function: String) -> Frame {
+    Frame { function, file: "?".to_owned(), line: 0, inlined: false }
 }
 
 /// How contexts of a site end, by the constructor that made them.
@@ -69,8 +85,11 @@ pub fn creator(frames: &[Frame]) -> Option<&Frame> {
 
 #[cfg(test)]
 mod tests {
-    use super::{context_kind, creator};
-    use crate::{binary::Frame, snapshot::ContextKind};
+    use super::{Mappings, Symbolizer, context_kind, creator};
+    use crate::{
+        binary::{Blocks, Frame, GoBinary, PcLnTab},
+        snapshot::ContextKind,
+    };
 
     fn frames(functions: &[(&str, bool)]) -> Vec<Frame> {
         let frame = |(function, inlined): &(&str, bool)| Frame {
@@ -105,5 +124,17 @@ mod tests {
         assert_eq!(creator(&chain).unwrap().function, "main.f");
         assert_eq!(creator(&frames(&[("context.x", false)])).unwrap().function, "context.x");
         assert_eq!(creator(&[]), None);
+    }
+
+    #[test]
+    fn frames_that_would_fill_the_memory_are_not_named() {
+        let (file, go) = (Blocks::new(Vec::new()), GoBinary { table: PcLnTab::for_test() });
+        let mappings = Mappings::for_test();
+        let mut symbolizer = Symbolizer::new(&file, &go, &mappings);
+        symbolizer.bytes_left = 1000;
+        symbolizer.cache.insert(0x1234, frames(&[("x".repeat(600).as_str(), false)]));
+        let functions: Vec<_> =
+            symbolizer.frames(&[0x1234, 0x1234]).into_iter().map(|f| f.function).collect();
+        assert_eq!(functions, ["x".repeat(600), "0x1234".to_owned()]);
     }
 }

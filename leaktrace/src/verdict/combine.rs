@@ -10,8 +10,9 @@ use super::{
 };
 use crate::{
     history::History,
-    model::{poisson_mean_for_at_least, quantile_ceiling_s, retained_heap_bytes},
+    model::{Slope, poisson_mean_for_at_least, quantile_ceiling_s, retained_heap_bytes},
     snapshot::{ContextKind, ContextSample},
+    units::bytes,
 };
 
 /// Shorter windows say nothing at all.
@@ -27,6 +28,9 @@ const LOSS_RATIO_MAX: f64 = 0.01;
 /// What leaves old contexts must show in the process's balance of creations and releases, which
 /// also counts the releases of contexts made before tracing: at least this share of it.
 const BALANCE_RATIO: f64 = 0.5;
+/// How far the RSS of a healthy Go daemon swings within minutes while its heap fills and is
+/// collected: seen on a kubelet of 110 MiB.
+const COLLECTED_HEAP_NOISE_BYTES: f64 = 10.0 * 1024.0 * 1024.0;
 /// The probability with which a leak at the floor would have been seen.
 const FLOOR_CONFIDENCE: f64 = 0.95;
 
@@ -42,12 +46,15 @@ pub struct Evidence<'a> {
     pub kinds: &'a HashMap<u64, ContextKind>,
     /// Every way to release a context is probed.
     pub releases_complete: bool,
+    /// The heap is garbage-collected: it grows for a while without leaking.
+    pub garbage_collected: bool,
 }
 
 /// Weighs the evidence.
 pub fn assess(evidence: &Evidence<'_>) -> Verdict {
     let history = evidence.history;
-    let rss = RssGrowth::of(&history.series(|process| process.rss_anon_bytes));
+    let noise_bytes = if evidence.garbage_collected { COLLECTED_HEAP_NOISE_BYTES } else { 0.0 };
+    let rss = RssGrowth::of(&history.series(|process| process.rss_anon_bytes), noise_bytes);
     let sites = judge_sites(evidence);
     let mut verdict = Verdict {
         state: State::Inconclusive,
@@ -117,10 +124,10 @@ fn process_lifetime_s(history: &History) -> Option<f64> {
 
 /// The rate at which a site would have left `OLD_MIN` old contexts with 95 % probability.
 fn floor_contexts_per_s(evidence: &Evidence<'_>, sites: &[(u64, SiteJudgement)]) -> Option<f64> {
-    let longest = sites.iter().map(|(_, site)| site.horizon_s).fold(0.0, f64::max);
+    let judged = sites.iter().filter(|(_, site)| site.state != SiteState::Collectable);
+    let longest = judged.map(|(_, site)| site.horizon_s).reduce(f64::max)?;
     let effective_s = evidence.history.duration_s() - longest;
-    (!sites.is_empty() && effective_s > 0.0)
-        .then(|| poisson_mean_for_at_least(OLD_MIN) / effective_s)
+    (effective_s > 0.0).then(|| poisson_mean_for_at_least(OLD_MIN) / effective_s)
 }
 
 fn from_contexts(evidence: &Evidence<'_>, contexts: &ContextSample, verdict: &mut Verdict) {
@@ -208,16 +215,13 @@ fn rss_beside_leak(evidence: &Evidence<'_>, verdict: &Verdict) -> String {
     match verdict.rss {
         None => "the RSS could not be read often enough for a slope".to_owned(),
         Some(rss) if rss.floor_bytes_per_s > bytes_per_s && rss.shape == RssShape::Flat => format!(
-            "the RSS can't confirm it: growth below {:.0} B/s is lost in its noise in this window",
-            rss.floor_bytes_per_s
+            "the RSS can't confirm it: growth below {}/s is lost in its noise in this window",
+            bytes(rss.floor_bytes_per_s)
         ),
         Some(rss) if rss.shape == RssShape::Flat => {
             "the RSS does not grow yet: the heap still has room".to_owned()
         }
-        Some(rss) => format!(
-            "anonymous RSS grows by {:.0} B/s ({:.0} to {:.0})",
-            rss.slope.per_s, rss.slope.low, rss.slope.high
-        ),
+        Some(rss) => grows_by(&rss),
     }
 }
 
@@ -231,10 +235,7 @@ fn no_site_leaks(evidence: &Evidence<'_>, doubtful: &[(SiteState, String)], verd
     let growing = verdict.rss.filter(|rss| rss.shape == RssShape::Growing);
     if let Some(rss) = growing {
         verdict.state = verdict.state.max(State::Suspect);
-        verdict.reasons.push(format!(
-            "anonymous RSS grows by {:.0} B/s ({:.0} to {:.0}), and no context site explains it",
-            rss.slope.per_s, rss.slope.low, rss.slope.high
-        ));
+        verdict.reasons.push(format!("{}, and no context site explains it", grows_by(&rss)));
     }
     if verdict.state != State::NoLeak {
         return;
@@ -246,7 +247,10 @@ fn no_site_leaks(evidence: &Evidence<'_>, doubtful: &[(SiteState, String)], verd
     }
     let Some(floor) = verdict.floor_contexts_per_s else {
         verdict.state = State::Inconclusive;
-        verdict.reasons.push("the contexts live too long for this window".to_owned());
+        verdict.reasons.push(
+            "no site has a usual lifetime that is known and short enough for this window"
+                .to_owned(),
+        );
         return;
     };
     verdict.confidence_ratio = FLOOR_CONFIDENCE;
@@ -259,6 +263,11 @@ fn no_site_leaks(evidence: &Evidence<'_>, doubtful: &[(SiteState, String)], verd
     }
 }
 
+fn grows_by(rss: &RssGrowth) -> String {
+    let Slope { per_s, low, high } = rss.slope;
+    format!("anonymous RSS grows by {}/s ({} to {})", bytes(per_s), bytes(low), bytes(high))
+}
+
 /// Without contexts only the RSS speaks: it can raise a suspicion, never name a leak.
 fn from_rss(history: &History, verdict: &mut Verdict) {
     let Some(rss) = verdict.rss else {
@@ -268,10 +277,7 @@ fn from_rss(history: &History, verdict: &mut Verdict) {
     match rss.shape {
         RssShape::Growing => {
             verdict.state = State::Suspect;
-            verdict.reasons.push(format!(
-                "anonymous RSS grows by {:.0} B/s ({:.0} to {:.0}); where is not known",
-                rss.slope.per_s, rss.slope.low, rss.slope.high
-            ));
+            verdict.reasons.push(format!("{}; where is not known", grows_by(&rss)));
         }
         RssShape::WarmUp => {
             verdict.reasons.push("the RSS grew, but slows down: warm-up".to_owned());
@@ -281,8 +287,8 @@ fn from_rss(history: &History, verdict: &mut Verdict) {
                 verdict.state = State::NoLeak;
             }
             verdict.reasons.push(format!(
-                "the RSS does not grow by more than {:.0} B/s, which this window could tell",
-                rss.floor_bytes_per_s
+                "the RSS does not grow by more than {}/s, which this window could tell",
+                bytes(rss.floor_bytes_per_s)
             ));
         }
     }

@@ -28,10 +28,11 @@ pub struct RssGrowth {
 }
 
 impl RssGrowth {
-    /// From (seconds, bytes); none with too few points.
-    pub fn of(series: &[(f64, f64)]) -> Option<Self> {
+    /// From (seconds, bytes) of a process whose RSS is known to swing by `noise_bytes`; none with
+    /// too few points.
+    pub fn of(series: &[(f64, f64)], noise_bytes: f64) -> Option<Self> {
         let slope = theil_sen(series)?;
-        let floor_bytes_per_s = resolvable_slope(series, &slope)?;
+        let floor_bytes_per_s = resolvable_slope(series, &slope, noise_bytes)?;
         let shape = if slope.low <= 0.0 || slope.per_s <= floor_bytes_per_s {
             RssShape::Flat
         } else {
@@ -49,8 +50,19 @@ mod tests {
     use super::{RssGrowth, RssShape};
 
     fn shape(value: impl Fn(f64) -> f64) -> RssShape {
+        noisy_shape(0.0, value)
+    }
+
+    fn noisy_shape(noise_bytes: f64, value: impl Fn(f64) -> f64) -> RssShape {
         let series: Vec<_> = (0..30).map(|i| (f64::from(i) * 2.0, value(f64::from(i)))).collect();
-        RssGrowth::of(&series).unwrap().shape
+        RssGrowth::of(&series, noise_bytes).unwrap().shape
+    }
+
+    /// A small Go heap grows evenly until its first collection.
+    #[test]
+    fn growth_within_the_known_noise_is_no_growth() {
+        assert_eq!(noisy_shape(1e7, |i| 5e6 + i * 3e4), RssShape::Flat);
+        assert_eq!(noisy_shape(1e7, |i| 5e6 + i * 5e5), RssShape::Growing);
     }
 
     #[test]

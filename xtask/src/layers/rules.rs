@@ -8,7 +8,8 @@ use super::{
 };
 
 /// The modules of leaktrace in pipeline order: each may import those before it.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
+    "units",
     "target",
     "binary",
     "probe",

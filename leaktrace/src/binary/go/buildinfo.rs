@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::binary::{BinaryError, Blocks, Elf};
+use crate::binary::{BinaryError, Blocks, Elf, printable};
 
 const MAGIC: &[u8] = b"\xff Go buildinf:";
 /// The blob is aligned to this.
@@ -12,8 +12,11 @@ const ALIGN: usize = 16;
 const INLINE_STRINGS: u8 = 2;
 /// Module information is wrapped in 16 random-looking bytes on either side.
 const MODINFO_SENTINEL_BYTES: usize = 16;
-/// A kubelet's module list is about 20 KB.
-const STRING_BYTES_MAX: u32 = 1 << 20;
+/// Versions have tens of characters, a kubelet's module list is about 20 KB.
+const VERSION_BYTES_MAX: u32 = 256;
+const MODINFO_BYTES_MAX: u32 = 1 << 20;
+/// Longer lines of the module list are not shown.
+const LINE_BYTES_MAX: usize = 1024;
 
 /// A Go version as the toolchain wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,29 +68,33 @@ impl BuildInfo {
             return Err(BinaryError::UnknownGoVersion("before 1.18".to_owned()));
         }
         let mut cursor = file.cursor(offset + 32);
-        let mut string = || -> Result<Vec<u8>, BinaryError> {
-            let length = cursor.varint("the build information")?.min(STRING_BYTES_MAX);
+        let mut string = |length_max| -> Result<Vec<u8>, BinaryError> {
+            let length = cursor.varint("the build information")?;
+            if length > length_max {
+                return Err(BinaryError::NotRecognised("the length of the build information"));
+            }
             (0..length).map(|_| cursor.byte("the build information")).collect()
         };
-        let version = String::from_utf8_lossy(&string()?).into_owned();
-        let wrapped = string()?;
+        let version = printable(&string(VERSION_BYTES_MAX)?);
+        let wrapped = string(MODINFO_BYTES_MAX)?;
         let end = wrapped.len().saturating_sub(MODINFO_SENTINEL_BYTES);
         let modinfo = wrapped.get(MODINFO_SENTINEL_BYTES..end).unwrap_or_default();
         Ok(Self::from_strings(version, &String::from_utf8_lossy(modinfo)))
     }
 
     fn from_strings(version: String, modinfo: &str) -> Self {
-        let line =
-            |key: &str| modinfo.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('\t'));
+        let lines = || modinfo.lines().filter(|line| line.len() <= LINE_BYTES_MAX);
+        let line = |key: &str| lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('\t'));
+        let shown = |text: &str| printable(text.as_bytes());
         let module = line("mod").map(|rest| {
             let mut fields = rest.split('\t');
             let name = fields.next().unwrap_or_default();
             match fields.next() {
-                Some(version) if !version.is_empty() => format!("{name}@{version}"),
-                _ => name.to_owned(),
+                Some(version) if !version.is_empty() => shown(&format!("{name}@{version}")),
+                _ => shown(name),
             }
         });
-        Self { version: GoVersion(version), path: line("path").map(str::to_owned), module }
+        Self { version: GoVersion(version), path: line("path").map(shown), module }
     }
 }
 
@@ -115,7 +122,39 @@ fn locate(file: &Blocks, elf: &Elf) -> Result<Option<u64>, BinaryError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BuildInfo, GoVersion};
+    use super::{BuildInfo, GoVersion, MAGIC};
+    use crate::binary::{BinaryError, Blocks, Elf, Machine, Segment};
+
+    fn read(strings: &[u8]) -> Result<BuildInfo, BinaryError> {
+        let bytes = [MAGIC, &[8, 2], &[0; 16], strings].concat();
+        let (vaddr, file_offset, file_bytes) = (0, 0, bytes.len() as u64);
+        let (executable, writable) = (false, true);
+        let segment = Segment { vaddr, file_offset, file_bytes, executable, writable };
+        let elf = Elf::for_test(Machine::Amd64, false, vec![segment]);
+        BuildInfo::read(&Blocks::new(bytes), &elf)
+    }
+
+    #[test]
+    fn a_version_of_many_bytes_is_no_version() {
+        let strings = [&[0x80, 0x08][..], &[b'1'; 1024], &[0]].concat();
+        assert!(matches!(read(&strings), Err(BinaryError::NotRecognised(_))));
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_replaced() {
+        assert_eq!(read(b"\x07go1.26\x1b\0").unwrap().version, "go1.26\u{fffd}".into());
+        let modinfo = "path\tx\x1b[2Jy\nmod\tx\x07\tv1\t\n";
+        let info = BuildInfo::from_strings(String::new(), modinfo);
+        assert_eq!(info.path.as_deref(), Some("x\u{fffd}[2Jy"));
+        assert_eq!(info.module.as_deref(), Some("x\u{fffd}@v1"));
+    }
+
+    #[test]
+    fn a_line_too_long_to_show_is_left_out() {
+        let modinfo = format!("path\t{}\nmod\tx\tv1\n", "x".repeat(4096));
+        let info = BuildInfo::from_strings(String::new(), &modinfo);
+        assert_eq!((info.path, info.module.as_deref()), (None, Some("x@v1")));
+    }
 
     #[test]
     fn only_releases_have_a_minor_version() {

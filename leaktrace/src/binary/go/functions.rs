@@ -16,6 +16,8 @@ const FUNC_BYTES: u64 = 44;
 /// Real functions have at most tens of thousands of table entries.
 const TABLE_STEPS_MAX: u32 = 1 << 20;
 const NAME_BYTES_MAX: usize = 4096;
+/// A name stands in the table once; its function may be inlined into hundreds of others.
+const FOUND_MAX: usize = 1024;
 
 /// A function found by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +51,12 @@ pub(super) struct InlinedCall {
     pub parent_pc: u32,
 }
 
+fn within_limit(found: usize) -> Result<(), BinaryError> {
+    const REPEATED: BinaryError =
+        BinaryError::NotRecognised("a function that the table holds more than a thousand times");
+    if found <= FOUND_MAX { Ok(()) } else { Err(REPEATED) }
+}
+
 impl PcLnTab {
     /// The functions called `names`, without the ABI wrappers of the same name; missing ones are
     /// left out.
@@ -64,7 +72,7 @@ impl PcLnTab {
             {
                 found.push((index, (*name).to_owned()));
             }
-            Ok(())
+            within_limit(found.len())
         })?;
         found.into_iter().map(|(index, name)| self.info(file, index, name)).collect()
     }
@@ -84,7 +92,7 @@ impl PcLnTab {
                     break;
                 }
             }
-            Ok(())
+            within_limit(found.len())
         })?;
         let info = |(index, name)| self.info(file, index, self.name(file, name)?);
         found.into_iter().map(info).collect()
@@ -99,15 +107,18 @@ impl PcLnTab {
         let mut found = HashMap::new();
         let finders: Vec<_> =
             names.iter().map(|name| (*name, [b"\0", name.as_bytes(), b"\0"].concat())).collect();
-        let range = (self.names, self.units.saturating_sub(self.names));
+        // The first name follows the padding of the header, which is zero.
+        let start = self.names.saturating_sub(1);
+        let range = (start, self.units.saturating_sub(start));
         file.scan(range, NAME_BYTES_MAX, "the function names", |at, piece| {
             for (name, needle) in &finders {
-                for hit in memchr::memmem::find_iter(piece, needle) {
-                    found.insert((at - self.names) as u32 + hit as u32 + 1, *name);
-                }
+                let hits = memchr::memmem::find_iter(piece, needle);
+                let offsets = hits.map_while(|hit| u32::try_from(at - start + hit as u64).ok());
+                found.extend(offsets.map(|offset| (offset, *name)));
             }
-            true
+            found.len() <= FOUND_MAX
         })?;
+        within_limit(found.len())?;
         Ok(found)
     }
 
@@ -242,8 +253,11 @@ impl PcLnTab {
     ) -> Result<i32, BinaryError> {
         let mut found = -1;
         self.pc_values(file, table, entry, |end, value| {
-            found = value;
-            end <= pc
+            let covers = pc < end;
+            if covers {
+                found = value;
+            }
+            !covers
         })?;
         Ok(found)
     }
@@ -272,5 +286,51 @@ impl PcLnTab {
             }
         }
         Err(BinaryError::NotRecognised("a pc-value table without an end"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FOUND_MAX, PcLnTab};
+    use crate::binary::{BinaryError, Blocks};
+
+    fn names(count: usize) -> (Blocks, PcLnTab) {
+        // The byte before the names belongs to the header.
+        let bytes = [&b"\0"[..], &b"main.f\0".repeat(count)].concat();
+        let table = PcLnTab { names: 1, units: bytes.len() as u64, ..PcLnTab::for_test() };
+        (Blocks::new(bytes), table)
+    }
+
+    #[test]
+    fn the_first_name_is_found() {
+        let (file, table) = names(1);
+        let found = table.name_offsets(&file, &["main.f"]).unwrap();
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), [(0, "main.f")]);
+    }
+
+    #[test]
+    fn a_table_full_of_one_name_is_refused() {
+        let (file, table) = names(3 * FOUND_MAX);
+        let error = table.name_offsets(&file, &["main.f"]).unwrap_err();
+        assert!(matches!(error, BinaryError::NotRecognised(_)), "{error}");
+    }
+
+    #[test]
+    fn a_table_full_of_one_function_is_refused() {
+        // All entries lead to the same record, of zeros: its name is the first one.
+        let (name, functions) = (&b"\0main.f\0"[..], FOUND_MAX + 1);
+        let bytes = [name, &vec![0; 8 * functions + 100]].concat();
+        let (units, functions) = (name.len() as u64, functions as u64);
+        let table = PcLnTab { names: 1, units, functions, table: units, ..PcLnTab::for_test() };
+        let error = table.find(&Blocks::new(bytes), &["main.f"]).unwrap_err();
+        assert!(matches!(error, BinaryError::NotRecognised(_)), "{error}");
+    }
+
+    #[test]
+    fn behind_the_end_of_a_table_there_is_no_value() {
+        // 7 for four bytes, then the end.
+        let (file, table) = (Blocks::new(vec![16, 4, 0]), PcLnTab::for_test());
+        assert_eq!(table.pc_value(&file, 0, 0x1000, 0x1003).unwrap(), 7);
+        assert_eq!(table.pc_value(&file, 0, 0x1000, 0x1004).unwrap(), -1);
     }
 }

@@ -13,6 +13,12 @@ const ETEXT: u64 = 184;
 /// Where the addresses of the header's five parts stand.
 const PARTS: [u64; 5] = [8, 32, 56, 80, 104];
 
+/// Words that may hold the table's address; real files have one or two.
+const CANDIDATES_MAX: usize = 64;
+
+const NOT_FOUND: BinaryError =
+    BinaryError::NotRecognised("no Go module data confirm the function table");
+
 /// What the symbol tables need of the module data; addresses are the file's own.
 pub(super) struct ModuleData {
     /// Address of the first function.
@@ -28,24 +34,7 @@ impl ModuleData {
         header: &Header,
         layout: Layout,
     ) -> Result<Self, BinaryError> {
-        const NOT_FOUND: BinaryError =
-            BinaryError::NotRecognised("no Go module data confirm the function table");
-        let candidates = match relocated_pointers(file, elf, header.vaddr)? {
-            relocated if relocated.is_empty() => plain_pointers(file, elf, header.vaddr)?,
-            relocated => relocated,
-        };
-        let mut confirmed = None;
-        for at in candidates {
-            let words = Words::read(file, elf, at)?;
-            let neighbours = PARTS.iter().zip(header.parts);
-            let is_module = neighbours
-                .map(|(offset, part)| words.get(*offset) == Some(header.vaddr + part))
-                .all(|equal| equal);
-            if is_module && confirmed.replace(words).is_some() {
-                return Err(BinaryError::NotRecognised("more than one Go module data"));
-            }
-        }
-        let words = confirmed.ok_or(NOT_FOUND)?;
+        let words = find(file, elf, header)?.ok_or(NOT_FOUND)?;
         let word = |offset| words.get(offset).ok_or(NOT_FOUND);
         let (text, etext) = (word(TEXT)?, word(ETEXT)?);
         let in_code = elf.segments.iter().any(|s| {
@@ -58,9 +47,28 @@ impl ModuleData {
     }
 }
 
+/// The one candidate whose words point to the five parts of `header`.
+fn find(file: &Blocks, elf: &Elf, header: &Header) -> Result<Option<Words>, BinaryError> {
+    let candidates = match relocated_pointers(file, elf, header.vaddr)? {
+        relocated if relocated.is_empty() => plain_pointers(file, elf, header.vaddr)?,
+        relocated => relocated,
+    };
+    let mut confirmed = None;
+    for at in candidates {
+        let words = Words::read(file, elf, at)?;
+        let is_module = PARTS
+            .iter()
+            .zip(header.parts)
+            .all(|(offset, part)| words.get(*offset) == Some(header.vaddr + part));
+        if is_module && confirmed.replace(words).is_some() {
+            return Err(BinaryError::NotRecognised("more than one Go module data"));
+        }
+    }
+    Ok(confirmed)
+}
+
 /// The words of one candidate: file contents, overlaid by relocations.
 struct Words {
-    base: u64,
     bytes: Vec<u8>,
     relocated: Vec<(u64, u64)>,
 }
@@ -76,16 +84,16 @@ impl Words {
         };
         let mut relocated = Vec::new();
         elf.relative_relocations(file, |address, value| {
-            if (base..base + Self::BYTES).contains(&address) {
-                relocated.push((address - base, value));
+            let within = address.wrapping_sub(base);
+            if within < Self::BYTES {
+                relocated.push((within, value));
             }
-            true
+            relocated.len() < Self::BYTES as usize / 8
         })?;
-        Ok(Self { base, bytes, relocated })
+        Ok(Self { bytes, relocated })
     }
 
     fn get(&self, offset: u64) -> Option<u64> {
-        debug_assert!(self.base.checked_add(offset).is_some());
         let relocated = self.relocated.iter().find(|(at, _)| *at == offset);
         relocated.map(|(_, value)| *value).or_else(|| {
             let word = self.bytes.get(offset as usize..offset as usize + 8)?;
@@ -101,7 +109,7 @@ fn relocated_pointers(file: &Blocks, elf: &Elf, value: u64) -> Result<Vec<u64>, 
         if addend == value {
             found.push(address);
         }
-        found.len() < 64
+        found.len() < CANDIDATES_MAX
     })?;
     Ok(found)
 }
@@ -112,13 +120,64 @@ fn plain_pointers(file: &Blocks, elf: &Elf, value: u64) -> Result<Vec<u64>, Bina
     let needle = value.to_le_bytes();
     for segment in elf.segments.iter().filter(|segment| segment.writable) {
         let range = (segment.file_offset, segment.file_bytes);
-        file.scan(range, needle.len(), "a data segment", |at, piece| {
-            let hits = memchr::memmem::find_iter(piece, &needle);
-            let vaddrs = hits.map(|hit| segment.vaddr + (at - segment.file_offset) + hit as u64);
-            found.extend(vaddrs.filter(|vaddr| vaddr.is_multiple_of(8)));
-            found.len() < 64
+        // No word is seen twice: pieces share less than one.
+        file.scan(range, needle.len() - 1, "a data segment", |at, piece| {
+            let vaddr = segment.vaddr + (at - segment.file_offset);
+            let aligned = vaddr.next_multiple_of(8);
+            let words = piece.get((aligned - vaddr) as usize..).unwrap_or_default().chunks_exact(8);
+            let hits = words.zip((aligned..).step_by(8)).filter(|(word, _)| *word == needle);
+            found.extend(hits.map(|(_, vaddr)| vaddr).take(CANDIDATES_MAX - found.len()));
+            found.len() < CANDIDATES_MAX
         })?;
     }
-    found.dedup();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Words, plain_pointers};
+    use crate::binary::{Blocks, Elf, Machine, Segment};
+
+    fn relocated(address: u64, count: usize) -> Words {
+        // R_X86_64_RELATIVE is 8.
+        let bytes = [address, 8, 0x1234].map(u64::to_le_bytes).concat().repeat(count);
+        let length = bytes.len() as u64;
+        let elf = Elf::for_test(Machine::Amd64, true, Vec::new()).with_relocations(0, length);
+        Words::read(&Blocks::new(bytes), &elf, address).unwrap()
+    }
+
+    #[test]
+    fn a_candidate_at_the_end_of_the_address_space_is_read() {
+        let words = relocated(u64::MAX - 7, 1);
+        assert_eq!((words.get(0), words.get(8)), (Some(0x1234), None));
+    }
+
+    #[test]
+    fn a_word_relocated_again_and_again_takes_no_memory() {
+        assert_eq!(relocated(0x1000, 100_000).relocated.len(), 48);
+    }
+
+    fn pointers(bytes: Vec<u8>, vaddr: u64) -> Vec<u64> {
+        let file_bytes = bytes.len() as u64;
+        let (file_offset, executable, writable) = (0, false, true);
+        let segment = Segment { vaddr, file_offset, file_bytes, executable, writable };
+        let elf = Elf::for_test(Machine::Amd64, false, vec![segment]);
+        plain_pointers(&Blocks::new(bytes), &elf, 0x40_2000).unwrap()
+    }
+
+    #[test]
+    fn a_pointer_is_found_where_pieces_meet_and_only_once() {
+        for at in [(1 << 20) - 16, (1 << 20) - 8, 1 << 20] {
+            let mut bytes = vec![0xff; (1 << 20) + 64];
+            bytes[at..at + 8].copy_from_slice(&0x40_2000u64.to_le_bytes());
+            assert_eq!(pointers(bytes, 0x1000), [0x1000 + at as u64]);
+        }
+    }
+
+    #[test]
+    fn a_pointer_is_found_behind_a_word_that_looks_like_it() {
+        // Seven bytes of the word before are the pointer's, off by one.
+        let bytes = [0x40_2000 << 8 | 0xff, 0x40_2000u64].map(u64::to_le_bytes).concat();
+        assert_eq!(pointers(bytes, 0x1000), [0x1008]);
+    }
 }

@@ -2,7 +2,7 @@
 //! Source: runtime/symtab.go, cmd/internal/objabi; magic and layout unchanged from Go 1.20 to 1.27.
 
 use super::{layout::Layout, moduledata::ModuleData};
-use crate::binary::{BinaryError, Blocks, Elf};
+use crate::binary::{BinaryError, Blocks, Elf, elf::ADDRESS_END};
 
 /// `go120PCLnTabMagic`, two zero bytes; the instruction quantum (1 on amd64, 4 on arm64) and the
 /// pointer size follow.
@@ -11,6 +11,9 @@ const MAGIC: [u8; 6] = [0xf1, 0xff, 0xff, 0xff, 0, 0];
 const HEADER_BYTES: usize = 72;
 /// The largest binaries known have a million functions.
 const FUNCTIONS_MAX: u64 = 1 << 23;
+
+/// Offsets of the header's parts stay below this.
+const PART_MAX: u64 = 1 << 40;
 
 /// A located and checked pclntab. Offsets are file offsets, addresses are the file's own
 /// (without load bias).
@@ -71,6 +74,15 @@ impl PcLnTab {
         })
     }
 
+    /// A table of one function, with every part at the start of the file.
+    #[cfg(test)]
+    pub fn for_test() -> Self {
+        let layout = super::layout::for_version(&"go1.26.3".into()).unwrap();
+        let (quantum, functions, text, gofunc) = (1, 1, 0, 0);
+        let [names, units, files, pctab, table] = [0; 5];
+        Self { layout, quantum, functions, text, gofunc, names, units, files, pctab, table }
+    }
+
     /// How many functions the binary has.
     pub const fn function_count(&self) -> u64 {
         self.functions
@@ -119,6 +131,21 @@ fn parse_header(file: &Blocks, offset: u64, vaddr: u64) -> Result<Option<Header>
         && (1..=FUNCTIONS_MAX).contains(&functions)
         && parts.is_sorted()
         && parts[0] >= HEADER_BYTES as u64
-        && parts[4] < 1 << 40;
+        && parts[4] < PART_MAX
+        && vaddr < ADDRESS_END;
     Ok(plausible.then_some(Header { offset, vaddr, quantum: quantum.into(), functions, parts }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_header;
+    use crate::binary::Blocks;
+
+    #[test]
+    fn a_header_at_the_end_of_the_address_space_is_none() {
+        let words = [0x0801_0000_ffff_fff1u64, 1, 0, 0, 72, 72, 72, 72, 72];
+        let file = Blocks::new(words.map(u64::to_le_bytes).concat());
+        assert!(parse_header(&file, 0, 0x40_0000).unwrap().is_some());
+        assert!(parse_header(&file, 0, u64::MAX - 8).unwrap().is_none());
+    }
 }

@@ -1,0 +1,92 @@
+//! `cargo xtask bench`: what probes and the start of a trace cost, as ratios in one run.
+//!
+//! Builds the churn workload and a big program (80 MB, 70,000 functions, made up here), then runs
+//! leaktrace's benchmark. Non-goals: passing or failing on a figure.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    command::{cargo, run as run_command},
+    go::{self, Toolchain},
+    paths, setup,
+    workloads::{self, Link},
+};
+
+const PACKAGES: usize = 35;
+const FUNCTIONS_PER_PACKAGE: usize = 2000;
+
+/// Builds everything and prints the tables.
+pub fn run() -> Result<()> {
+    setup::rust()?;
+    let toolchain = go::demo_toolchain()?;
+    let churn = workloads::build(&toolchain, Link::WithSymbols)?;
+    let big = build_big(&toolchain)?;
+    let mut bench = cargo();
+    bench.args(["bench", "-p", "leaktrace", "--bench", "probes"]);
+    run_command(bench.env("CHURN", churn).env("BIG", big))
+}
+
+/// The big program, built once: its source never changes but with this file.
+fn build_big(toolchain: &Toolchain) -> Result<PathBuf> {
+    let folder = paths::target().join("big");
+    let program = folder.join("big");
+    if program.exists() {
+        return Ok(program);
+    }
+    eprintln!("building a program of 70,000 functions (some minutes, once)");
+    write_source(&folder).with_context(|| format!("can't write into {}", folder.display()))?;
+    let mut go = toolchain.command();
+    go.current_dir(&folder).args(["build", "-trimpath", "-ldflags", "-s -w", "-o"]);
+    run_command(go.arg(&program).arg("."))?;
+    Ok(program)
+}
+
+fn write_source(folder: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    fs::write(folder.join("go.mod"), "module example.org/big\n\ngo 1.21\n")?;
+    let mut main = "package main\n\nimport (\n\t\"context\"\n\t\"time\"\n".to_owned();
+    let mut calls = String::new();
+    for package in 0..PACKAGES {
+        let name = format!("p{package:02}");
+        fs::create_dir_all(folder.join(&name))?;
+        fs::write(folder.join(&name).join("p.go"), package_source(&name))?;
+        let _ = writeln!(main, "\t\"example.org/big/{name}\"");
+        let _ = writeln!(calls, "\tsum += len({name}.Table)");
+    }
+    let _ = write!(
+        main,
+        ")\n\nfunc main() {{\n\tsum := 0\n{calls}\
+         \tfor i := 0; i < 6000+sum%2; i++ {{\n\
+         \t\t_, cancel := context.WithCancel(context.Background())\n\t\tcancel()\n\
+         \t\ttime.Sleep(10 * time.Millisecond)\n\t}}\n}}\n"
+    );
+    fs::write(folder.join("main.go"), main)
+}
+
+/// Functions of about 900 bytes of code that the linker has to keep.
+fn package_source(name: &str) -> String {
+    let mut source = format!("package {name}\n\nvar Table = []func(map[int]int, []int) []int{{\n");
+    for function in 0..FUNCTIONS_PER_PACKAGE {
+        let _ = writeln!(source, "\tF{function},");
+    }
+    source.push_str("}\n");
+    for function in 0..FUNCTIONS_PER_PACKAGE {
+        let _ = write!(
+            source,
+            "\nfunc F{function}(m map[int]int, s []int) []int {{\n\
+             \tfor i, v := range s {{\n\
+             \t\tm[i+{function}] += v\n\
+             \t\ts = append(s, m[v], v*{function}, len(m))\n\
+             \t\tdelete(m, v-{function})\n\t\tm[len(s)] = m[cap(s)] + {function}\n\
+             \t\tif v > {function} {{\n\t\t\ts = append(s, m[i]/(v+1), cap(s))\n\t\t}}\n\
+             \t}}\n\treturn s\n}}\n"
+        );
+    }
+    source
+}
