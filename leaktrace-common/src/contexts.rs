@@ -29,8 +29,9 @@ const _: () = assert!(size_of::<SiteFrames>() == 256);
 pub struct SiteCounters {
     /// Every creation, exact at any sampling.
     pub created: u64,
-    /// Creations entered into the live map (all of them unless sampling has widened).
-    pub tracked: u64,
+    /// Of these, not entered into the live map: left out by sampling, or it was full. The others
+    /// are *tracked*.
+    pub untracked: u64,
     /// Tracked contexts whose first cancel was seen.
     pub released: u64,
     /// Tracked contexts proven dead by a second creation at their address.
@@ -44,7 +45,7 @@ impl SiteCounters {
     /// Nothing counted yet.
     pub const ZERO: Self = Self {
         created: 0,
-        tracked: 0,
+        untracked: 0,
         released: 0,
         collected: 0,
         lifetimes: [0; LIFETIME_BUCKETS],
@@ -66,10 +67,6 @@ const _: () = assert!(size_of::<LiveContext>() == 16);
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ContextTotals {
-    /// Runs of the creation program.
-    pub create_hits: u64,
-    /// Runs of the release programs.
-    pub release_hits: u64,
     /// First cancels of contexts that were never tracked: made before tracing began.
     pub released_untracked: u64,
     /// First cancels of contexts left out by address sampling.
@@ -77,7 +74,7 @@ pub struct ContextTotals {
     /// Cancels of contexts that were cancelled already.
     pub repeated_cancels: u64,
 }
-const _: () = assert!(size_of::<ContextTotals>() == 40);
+const _: () = assert!(size_of::<ContextTotals>() == 24);
 
 /// The histogram bucket of a lifetime: bucket b holds `[2^(b+9), 2^(b+10))` ns, the first and
 /// the last are open (below 1 µs; above 2^49 ns, about 6.5 days).

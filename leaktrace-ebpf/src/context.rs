@@ -38,7 +38,6 @@ const EEXIST: i32 = -17;
 pub fn try_create(ctx: &ProbeContext) -> Result<(), Lost> {
     // SAFETY: the kernel hands a uprobe program a valid pt_regs.
     let address = unsafe { (*ctx.regs).rax };
-    add_total(|totals| &raw mut totals.create_hits)?;
     let (site, counters) = creating_site(ctx)?;
     // SAFETY: `counters` is a live map value; sites are never deleted.
     unsafe { atomic::add(&raw mut (*counters).created, 1) };
@@ -47,14 +46,18 @@ pub fn try_create(ctx: &ProbeContext) -> Result<(), Lost> {
     // userspace evicts what was tracked under the old one.
     let shift = unsafe { (*sampling).shift };
     if !is_sampled(address, shift) {
+        // SAFETY: as for `created`.
+        unsafe { atomic::add(&raw mut (*counters).untracked, 1) };
         return Ok(());
     }
     // SAFETY: a helper without arguments.
     let created_ns = unsafe { bpf_ktime_get_ns() };
-    track(ctx, address, LiveContext { site, created_ns }, sampling)?;
-    // SAFETY: as above.
-    unsafe { atomic::add(&raw mut (*counters).tracked, 1) };
-    Ok(())
+    let tracked = track(ctx, address, LiveContext { site, created_ns }, sampling);
+    if tracked.is_err() {
+        // SAFETY: as for `created`.
+        unsafe { atomic::add(&raw mut (*counters).untracked, 1) };
+    }
+    tracked
 }
 
 /// The context in RAX is cancelled.
@@ -77,9 +80,12 @@ pub fn try_release_closure(ctx: &ProbeContext) -> Result<(), Lost> {
 /// The site of this creation with its counters: known, new, or the overflow site.
 #[inline(always)]
 fn creating_site(ctx: &ProbeContext) -> Result<(u64, *mut SiteCounters), Lost> {
-    let mut frames = SiteFrames { pcs: [0; FRAMES_MAX], depth: 0 };
-    let site = match stack::walk(ctx, &mut frames) {
-        Ok(site) => site,
+    let site = match stack::hash(ctx) {
+        Ok((site, Ok(()))) => site,
+        Ok((site, Err(cut_short))) => {
+            lost::count(ctx, cut_short);
+            site
+        }
         Err(reason) => {
             lost::count(ctx, reason);
             OVERFLOW_SITE
@@ -88,17 +94,30 @@ fn creating_site(ctx: &ProbeContext) -> Result<(u64, *mut SiteCounters), Lost> {
     if let Some(counters) = SITES.get_ptr_mut(site) {
         return Ok((site, counters));
     }
-    let zero = ZERO_COUNTERS.get(0).ok_or(Lost::MapMissing)?;
-    // Another CPU may have been first; then the look-up below finds its entry.
-    let _ = SITES.insert(site, zero, BPF_NOEXIST.into());
-    if let Some(counters) = SITES.get_ptr_mut(site) {
-        let _ = SITE_FRAMES.insert(site, &frames, BPF_NOEXIST.into());
-        debug!(ctx, "new site {:x}, {} frames", site, frames.depth);
+    if enter_site(ctx, site).is_err() {
+        lost::count(ctx, Lost::SitesFull);
+    } else if let Some(counters) = SITES.get_ptr_mut(site) {
         return Ok((site, counters));
     }
-    lost::count(ctx, Lost::SitesFull);
     let counters = SITES.get_ptr_mut(OVERFLOW_SITE).ok_or(Lost::MapMissing)?;
     Ok((OVERFLOW_SITE, counters))
+}
+
+/// Enters a site that is seen for the first time. A function of its own, since its frames take
+/// half of the BPF stack.
+#[inline(never)]
+fn enter_site(ctx: &ProbeContext, site: u64) -> Result<(), Lost> {
+    let mut frames = SiteFrames { pcs: [0; FRAMES_MAX], depth: 0 };
+    stack::collect(ctx, &mut frames)?;
+    let zero = ZERO_COUNTERS.get(0).ok_or(Lost::MapMissing)?;
+    // Another CPU may have been first; that is as good.
+    match SITES.insert(site, zero, BPF_NOEXIST.into()) {
+        Ok(()) | Err(EEXIST) => {}
+        Err(_) => return Err(Lost::SitesFull),
+    }
+    let _ = SITE_FRAMES.insert(site, &frames, BPF_NOEXIST.into());
+    debug!(ctx, "new site {:x}, {} frames", site, frames.depth);
+    Ok(())
 }
 
 /// Enters a new context. An entry already there is of a context whose memory the garbage
@@ -152,7 +171,6 @@ fn replace_collected(address: u64, context: LiveContext) -> Result<(), Lost> {
 /// Counts the release of the context at `address`, if this cancel is its first.
 #[inline(always)]
 fn release(address: u64) -> Result<(), Lost> {
-    add_total(|totals| &raw mut totals.release_hits)?;
     let sampling = SAMPLING.get_ptr_mut(0).ok_or(Lost::MapMissing)?;
     // SAFETY: array values live as long as the map.
     let sampled = is_sampled(address, unsafe { (*sampling).shift });

@@ -1,13 +1,14 @@
-//! The creator's call chain by frame pointers, hashed while it is walked.
+//! The creator's call chain by frame pointers.
 //!
 //! Reads: the target's stack. May lose: the caller (CallerUnreadable), outer frames
 //! (FrameUnreadable). Our own walk costs a third of `bpf_get_stackid`, needs no stack map, and
 //! includes the direct caller, which kernels before 6.12 leave out at a `push %rbp`.
+//!
+//! A known site only needs its hash, so that is all the hot walk makes; the frames of a new site
+//! are collected by a second walk over the same, unchanged stack.
 
 use aya_ebpf::{helpers::bpf_probe_read_user, programs::ProbeContext};
 use leaktrace_common::{FRAMES_MAX, Lost, SiteFrames};
-
-use crate::lost;
 
 /// A saved frame pointer and the return address above it, as every Go prologue leaves them.
 #[repr(C)]
@@ -17,11 +18,62 @@ struct FrameRecord {
     return_pc: u64,
 }
 
+/// Where a walk has got to.
+struct Walk {
+    /// Frame pointer of the next frame.
+    bp: u64,
+    /// The stack below this address has been walked.
+    below: u64,
+}
+
+impl Walk {
+    /// From the probed `push %rbp`: the return address is at `[rsp]`, the caller's frame in
+    /// `rbp`. Gives the direct caller too.
+    #[inline(always)]
+    fn begin(ctx: &ProbeContext) -> Result<(Self, u64), Lost> {
+        // SAFETY: the kernel hands a uprobe program a valid pt_regs.
+        let (sp, bp) = unsafe { ((*ctx.regs).rsp, (*ctx.regs).rbp) };
+        // SAFETY: probe_read_user checks the address itself.
+        let caller = unsafe { bpf_probe_read_user(sp as *const u64) };
+        Ok((Self { bp, below: sp }, caller.map_err(|_| Lost::CallerUnreadable)?))
+    }
+
+    /// The return address of the next frame outwards; 0 at the end of the chain.
+    #[inline(always)]
+    fn next(&mut self) -> Result<u64, Lost> {
+        // Stacks grow down: a caller's frame lies above, or the chain has ended.
+        if self.bp <= self.below {
+            return Ok(0);
+        }
+        // SAFETY: probe_read_user checks the address itself.
+        let record = unsafe { bpf_probe_read_user(self.bp as *const FrameRecord) };
+        let record = record.map_err(|_| Lost::FrameUnreadable)?;
+        self.below = self.bp;
+        self.bp = record.saved_bp;
+        Ok(record.return_pc)
+    }
+}
+
 /// One step of a 64-bit FNV-1a-like mix over whole words, with a rotation so that high bits of
 /// one frame reach the low bits of the next.
 #[inline(always)]
 fn mix(hash: u64, pc: u64) -> u64 {
     (hash ^ pc).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+}
+
+/// The hash of the call chain, never 0, and what kept it from being complete.
+#[inline(always)]
+pub fn hash(ctx: &ProbeContext) -> Result<(u64, Result<(), Lost>), Lost> {
+    let (mut walk, caller) = Walk::begin(ctx)?;
+    let mut hash = mix(FRAMES_MAX as u64, caller);
+    for _ in 1..FRAMES_MAX {
+        match walk.next() {
+            Ok(0) => break,
+            Ok(return_pc) => hash = mix(hash, return_pc),
+            Err(reason) => return Ok((hash | 1, Err(reason))),
+        }
+    }
+    Ok((hash | 1, Ok(())))
 }
 
 /// Runs `$step!(i)` for every index after 0. Spelled out because kernels before 5.12 refuse
@@ -32,42 +84,21 @@ macro_rules! for_each_outer_frame {
     };
 }
 
-/// Walks from the probed `push %rbp`: the return address is at `[rsp]`, the caller's frame in
-/// `rbp`. Gives the site hash, never 0, and fills `frames`, which must be zeroed.
+/// Fills zeroed `frames` with the call chain.
 #[inline(always)]
-pub fn walk(ctx: &ProbeContext, frames: &mut SiteFrames) -> Result<u64, Lost> {
-    // SAFETY: the kernel hands a uprobe program a valid pt_regs.
-    let (sp, mut bp) = unsafe { ((*ctx.regs).rsp, (*ctx.regs).rbp) };
-    // SAFETY: probe_read_user checks the address itself.
-    let caller = unsafe { bpf_probe_read_user(sp as *const u64) };
-    frames.pcs[0] = caller.map_err(|_| Lost::CallerUnreadable)?;
-    let mut hash = mix(FRAMES_MAX as u64, frames.pcs[0]);
-    let mut depth = 1;
-    let mut below = sp;
+pub fn collect(ctx: &ProbeContext, frames: &mut SiteFrames) -> Result<(), Lost> {
+    let (mut walk, caller) = Walk::begin(ctx)?;
+    frames.pcs[0] = caller;
+    frames.depth = 1;
     'walk: {
         macro_rules! step {
             ($($index:literal)*) => {$(
-                // Stacks grow down: a caller's frame lies above, or the chain has ended.
-                if bp <= below {
-                    break 'walk;
-                }
-                // SAFETY: probe_read_user checks the address itself.
-                let Ok(record) = (unsafe { bpf_probe_read_user(bp as *const FrameRecord) }) else {
-                    lost::count(ctx, Lost::FrameUnreadable);
-                    break 'walk;
-                };
-                if record.return_pc == 0 {
-                    break 'walk;
-                }
-                frames.pcs[$index] = record.return_pc;
-                depth = $index + 1;
-                hash = mix(hash, record.return_pc);
-                below = bp;
-                bp = record.saved_bp;
+                let Ok(return_pc @ 1..) = walk.next() else { break 'walk };
+                frames.pcs[$index] = return_pc;
+                frames.depth = $index + 1;
             )*};
         }
         for_each_outer_frame!(step);
     }
-    frames.depth = depth;
-    Ok(hash | 1)
+    Ok(())
 }

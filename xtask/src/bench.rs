@@ -83,7 +83,7 @@ fn package_source(name: &str) -> String {
              \tfor i, v := range s {{\n\
              \t\tm[i+{function}] += v\n\
              \t\ts = append(s, m[v], v*{function}, len(m))\n\
-             \t\tdelete(m, v-{function})\n\t\tm[len(s)] = m[cap(s)] + {function}\n\
+             \t\tdelete(m, v-{function})\n\t\ts = append(s, m[v-i], m[cap(s)-{function}])\n\t\tm[len(s)] = m[cap(s)] + {function}\n\
              \t\tif v > {function} {{\n\t\t\ts = append(s, m[i]/(v+1), cap(s))\n\t\t}}\n\
              \t}}\n\treturn s\n}}\n"
         );

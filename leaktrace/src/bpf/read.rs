@@ -137,8 +137,6 @@ impl Tracer {
     fn totals(&self) -> Result<ContextTotals, BpfError> {
         let per_cpu = self.per_cpu::<ContextTotals>("TOTALS", 0)?;
         Ok(per_cpu.into_iter().fold(ContextTotals::default(), |sum, cpu| ContextTotals {
-            create_hits: sum.create_hits + cpu.create_hits,
-            release_hits: sum.release_hits + cpu.release_hits,
             released_untracked: sum.released_untracked + cpu.released_untracked,
             released_sampled_out: sum.released_sampled_out + cpu.released_sampled_out,
             repeated_cancels: sum.repeated_cancels + cpu.repeated_cancels,

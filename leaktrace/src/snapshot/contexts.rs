@@ -64,7 +64,7 @@ impl ContextSample {
             sites: readout.sites.iter().map(site).collect(),
             released_untracked: totals.released_untracked,
             repeated_cancels: totals.repeated_cancels,
-            probe_hits: totals.create_hits + totals.release_hits,
+            probe_hits: probe_hits(readout),
             sample_divisor: 1 << shift,
             lost: readout.lost.clone(),
         }
@@ -76,13 +76,24 @@ impl ContextSample {
     }
 }
 
+/// Every run of a program has counted exactly one of these.
+fn probe_hits(readout: &ContextReadout) -> u64 {
+    let per_site = |read: &SiteReadout| read.counters.created + read.counters.released;
+    let totals = readout.totals;
+    readout.sites.iter().map(per_site).sum::<u64>()
+        + totals.released_untracked
+        + totals.released_sampled_out
+        + totals.repeated_cancels
+}
+
 /// While sampled, what is alive now is scaled up, and the dead are shared out between released
 /// and collected as the tracked ones are. (Scaling releases themselves would be far noisier: few
 /// addresses serve many short lives.)
 fn site_sample(read: &SiteReadout, evicted: u64, shift: u64) -> SiteSample {
     let counters = &read.counters;
     let dead = counters.released + counters.collected;
-    let alive = counters.tracked.saturating_sub(dead + evicted);
+    let tracked = counters.created.saturating_sub(counters.untracked);
+    let alive = tracked.saturating_sub(dead + evicted);
     let outstanding = if shift == 0 { alive } else { (alive << shift).min(counters.created) };
     let (released, collected) = if shift == 0 {
         (counters.released, counters.collected)
@@ -135,6 +146,6 @@ mod tests {
 
     #[test]
     fn counters_read_in_mid_flight_never_wrap() {
-        assert_eq!(site_sample(&readout(10, 9, 10, 0), 0, 0).outstanding, 0);
+        assert_eq!(site_sample(&readout(10, 10, 11, 0), 0, 0).outstanding, 0);
     }
 }
