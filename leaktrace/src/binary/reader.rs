@@ -16,8 +16,8 @@ use super::BinaryError;
 const BLOCKS: usize = 64;
 const BLOCK_BYTES: usize = 16 * 1024;
 /// Bytes that may be read of one file, all readings together: a bound on time, since a small
-/// file can have its tables read over and over.
-const WORK_MAX: u64 = 4 << 30;
+/// file can have its tables read over and over. A kubectl of 57 MB takes 66 MB.
+const WORK_MAX: u64 = 2 << 30;
 /// What a small reading and a cache miss cost at least, in the same measure.
 const READING_COST: u64 = 64;
 const MISS_COST: u64 = 1024;

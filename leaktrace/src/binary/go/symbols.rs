@@ -62,7 +62,7 @@ impl PcLnTab {
         let entry = self.entry(func);
         let line = self.pc_value(file, func.pcln, entry, pc)?;
         Ok(Frame {
-            function: self.name(file, name_offset)?,
+            function: printed_name(self.name(file, name_offset)?),
             file: self.file_name(file, func, pc)?,
             line: u32::try_from(line).unwrap_or(0),
             inlined,
@@ -78,6 +78,33 @@ impl PcLnTab {
         match file.u32(at, "the file table")? {
             u32::MAX => Ok(unknown()),
             offset => file.c_str(self.files + u64::from(offset), PATH_BYTES_MAX),
+        }
+    }
+}
+
+/// Type arguments are printed as `[...]`, as `funcNameForPrint` in runtime/symtab.go does.
+fn printed_name(name: String) -> String {
+    match (name.find('['), name.rfind(']')) {
+        (Some(open), Some(close)) if open < close => {
+            format!("{}[...]{}", &name[..open], &name[close + 1..])
+        }
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printed_name;
+
+    #[test]
+    fn type_arguments_are_left_out() {
+        for (name, printed) in [
+            ("main.f[go.shape.int]", "main.f[...]"),
+            ("main.f[go.shape.[]uint8].func1", "main.f[...].func1"),
+            ("main.f", "main.f"),
+            ("main.f]odd[", "main.f]odd["),
+        ] {
+            assert_eq!(printed_name(name.to_owned()), printed);
         }
     }
 }
