@@ -19,6 +19,8 @@ pub struct Point {
     pub process: ProcessSample,
     /// The node.
     pub host: HostSample,
+    /// Releases so far of contexts made before tracing, scaled when sampled.
+    pub released_untracked: u64,
 }
 
 /// One site's past, aligned with the history's points.
@@ -30,6 +32,14 @@ pub struct SiteSeries {
     pub outstanding: Vec<u64>,
     /// The newest sample.
     pub latest: SiteSample,
+}
+
+impl SiteSeries {
+    /// A site that was not read at the newest points has not changed, as far as is known.
+    fn fill(&mut self, points: usize) {
+        self.created.resize(points, self.latest.created);
+        self.outstanding.resize(points, self.latest.outstanding);
+    }
 }
 
 /// The series.
@@ -56,13 +66,18 @@ impl History {
             self.thin_out();
         }
         let Snapshot { at, process, host, contexts } = snapshot;
-        self.points.push(Point { at_s: at.seconds_since(&self.start), process, host });
+        let at_s = at.seconds_since(&self.start);
+        let newest = contexts.as_ref().or(self.contexts.as_ref());
+        let released_untracked = newest.map_or(0, |contexts| contexts.released_untracked);
+        self.points.push(Point { at_s, process, host, released_untracked });
         self.end = at;
         self.snapshots += 1;
         if let Some(mut contexts) = contexts {
             self.push_sites(std::mem::take(&mut contexts.sites));
             self.contexts = Some(contexts);
         }
+        let points = self.points.len();
+        self.sites.values_mut().for_each(|series| series.fill(points));
     }
 
     fn push_sites(&mut self, sites: HashMap<u64, SiteSample>) {
@@ -76,11 +91,6 @@ impl History {
             series.created.push(sample.created);
             series.outstanding.push(sample.outstanding);
             series.latest = sample;
-        }
-        // A site that was not read this time has not changed.
-        for series in self.sites.values_mut().filter(|series| series.created.len() == before) {
-            series.created.extend(series.created.last().copied());
-            series.outstanding.extend(series.outstanding.last().copied());
         }
     }
 
@@ -186,6 +196,17 @@ mod tests {
         assert_eq!(history.times_s(), [0.0, 1.0, 2.0]);
         assert_eq!(history.sites()[&1].created, [5, 6, 6]);
         assert_eq!(history.sites()[&2].created, [0, 1, 3]);
+    }
+
+    #[test]
+    fn readings_that_fail_leave_no_gap() {
+        let mut history = History::new(instant(0));
+        history.push(snapshot(0, &[(1, 5)]));
+        for s in [1, 2] {
+            history.push(Snapshot { contexts: None, ..snapshot(s, &[]) });
+        }
+        history.push(snapshot(3, &[(1, 8)]));
+        assert_eq!(history.sites()[&1].created, [5, 5, 5, 8]);
     }
 
     #[test]

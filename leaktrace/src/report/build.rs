@@ -203,9 +203,10 @@ impl Interest {
         let severity = judgement.map_or(0, |judgement| match judgement.state {
             SiteState::Clean => 0,
             SiteState::Collectable => 1,
-            SiteState::Unresolved => 2,
+            SiteState::Unresolved | SiteState::Recent => 2,
             SiteState::BoundedByDeadline | SiteState::ReleasedLate => 3,
-            SiteState::Leak => 4,
+            SiteState::NeverReleased => 4,
+            SiteState::Leak => 5,
         });
         Self {
             severity,
@@ -239,6 +240,8 @@ fn site(id: u64, series: &SiteSeries, judgement: Option<SiteJudgement>, name: Na
             _ if ContextSample::is_overflow(id) => "unknown_site",
             Some(SiteState::Clean) => "clean",
             Some(SiteState::Unresolved) => "unresolved",
+            Some(SiteState::Recent) => "recent",
+            Some(SiteState::NeverReleased) => "never_released",
             Some(SiteState::Collectable) => "collectable",
             Some(SiteState::BoundedByDeadline) => "bounded_by_deadline",
             Some(SiteState::ReleasedLate) => "released_late",

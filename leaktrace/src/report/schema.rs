@@ -218,6 +218,7 @@ pub struct Site {
     pub horizon_s: f64,
     /// Contexts older than that.
     pub old: u64,
-    /// clean, unresolved, collectable, bounded_by_deadline, released_late, leak, unknown_site.
+    /// clean, recent, unresolved, collectable, bounded_by_deadline, released_late,
+    /// never_released, leak, unknown_site.
     pub verdict: &'static str,
 }

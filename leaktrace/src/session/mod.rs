@@ -6,7 +6,11 @@
 mod executable;
 mod sampler;
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::{
+    future::Future,
+    pin::pin,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context as _, Result};
 use tokio::time::{Instant as Tick, sleep_until};
@@ -70,6 +74,7 @@ pub async fn trace(
         kinds: &kinds,
         releases_complete: executable.plan().releases_complete,
         garbage_collected: executable.go_version().is_some(),
+        uptime_at_start_s: uptime_s(&watch, found.history.start().wall),
     });
     let mut unavailable = executable.plan().unavailable.clone();
     unavailable.extend(found.unavailable);
@@ -120,11 +125,15 @@ async fn run(
     }
 }
 
+/// Seconds from the target's start to `now`.
+fn uptime_s(watch: &Watch, now: SystemTime) -> Option<f64> {
+    now.duration_since(watch.start_time()?).ok().map(|uptime| uptime.as_secs_f64())
+}
+
 fn target(watch: &Watch, executable: &Executable, state: State) -> Target {
-    let identity = watch.identity();
+    let (identity, now) = (watch.identity(), SystemTime::now());
     let (start_time, uptime_s) = watch.start_time().map_or((None, None), |start| {
-        let uptime_s = start.elapsed().ok().map(|uptime| uptime.as_secs_f64());
-        (Some(humantime::format_rfc3339_seconds(start).to_string()), uptime_s)
+        (Some(humantime::format_rfc3339_seconds(start).to_string()), uptime_s(watch, now))
     });
     Target {
         pid: identity.pid,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use leaktrace_common::{LIFETIME_BUCKETS, Lost, OVERFLOW_SITE};
+use leaktrace_common::{LIFETIME_BUCKETS, Lost, OVERFLOW_SITE, SiteCounters};
 
 use crate::bpf::{ContextReadout, SiteReadout};
 
@@ -62,7 +62,7 @@ impl ContextSample {
         let totals = readout.totals;
         Self {
             sites: readout.sites.iter().map(site).collect(),
-            released_untracked: totals.released_untracked,
+            released_untracked: totals.released_untracked << shift,
             repeated_cancels: totals.repeated_cancels,
             probe_hits: probe_hits(readout),
             sample_divisor: 1 << shift,
@@ -86,22 +86,15 @@ fn probe_hits(readout: &ContextReadout) -> u64 {
         + totals.repeated_cancels
 }
 
-/// While sampled, what is alive now is scaled up, and the dead are shared out between released
-/// and collected as the tracked ones are. (Scaling releases themselves would be far noisier: few
-/// addresses serve many short lives.)
 fn site_sample(read: &SiteReadout, evicted: u64, shift: u64) -> SiteSample {
     let counters = &read.counters;
     let dead = counters.released + counters.collected;
     let tracked = counters.created.saturating_sub(counters.untracked);
     let alive = tracked.saturating_sub(dead + evicted);
-    let outstanding = if shift == 0 { alive } else { (alive << shift).min(counters.created) };
-    let (released, collected) = if shift == 0 {
-        (counters.released, counters.collected)
+    let (released, collected, outstanding) = if shift == 0 {
+        (counters.released, counters.collected, alive)
     } else {
-        let dead_scaled = counters.created - outstanding;
-        let share = counters.released as f64 / dead.max(1) as f64;
-        let released = (dead_scaled as f64 * share).round() as u64;
-        (released, dead_scaled - released)
+        scaled(counters, alive << shift, dead + evicted)
     };
     SiteSample {
         created: counters.created,
@@ -112,6 +105,22 @@ fn site_sample(read: &SiteReadout, evicted: u64, shift: u64) -> SiteSample {
     }
 }
 
+/// Released, collected and outstanding of all, from the tracked ones: what is alive now is scaled
+/// up, and the dead are shared out between released and collected as the tracked ones are.
+/// (Scaling releases themselves would be far noisier: few addresses serve many short lives.)
+fn scaled(counters: &SiteCounters, alive: u64, gone: u64) -> (u64, u64, u64) {
+    let created = counters.created;
+    let dead = counters.released + counters.collected;
+    if gone == 0 {
+        // No tracked context has gone: nothing says that any other has.
+        return (0, 0, created);
+    }
+    let outstanding = alive.min(created);
+    let share = counters.collected as f64 / dead.max(1) as f64;
+    let collected = ((created - outstanding) as f64 * share).round() as u64;
+    (created - outstanding - collected, collected, outstanding)
+}
+
 #[cfg(test)]
 mod tests {
     use super::site_sample;
@@ -119,7 +128,9 @@ mod tests {
     use leaktrace_common::SiteCounters;
 
     fn readout(created: u64, tracked: u64, released: u64, collected: u64) -> SiteReadout {
-        let counters = SiteCounters { created, tracked, released, collected, ..SiteCounters::ZERO };
+        let untracked = created - tracked;
+        let counters =
+            SiteCounters { created, untracked, released, collected, ..SiteCounters::ZERO };
         SiteReadout { site: 1, counters }
     }
 
@@ -142,6 +153,15 @@ mod tests {
     fn a_site_without_survivors_stays_at_zero_however_few_its_addresses() {
         let sample = site_sample(&readout(1_000_000, 60_000, 60_000, 0), 0, 4);
         assert_eq!((sample.outstanding, sample.released), (0, 1_000_000));
+    }
+
+    #[test]
+    fn a_sampled_leak_is_not_taken_for_collected() {
+        // 591 of 9,000 is sampling error, not the garbage collector's work.
+        let sample = site_sample(&readout(9000, 1100, 0, 0), 50, 3);
+        assert_eq!(sample.collected, 0);
+        let untouched = site_sample(&readout(9000, 1100, 0, 0), 0, 3);
+        assert_eq!((untouched.released, untouched.outstanding), (0, 9000));
     }
 
     #[test]

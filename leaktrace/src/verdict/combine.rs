@@ -2,17 +2,15 @@
 
 use std::collections::HashMap;
 
-use leaktrace_common::LIFETIME_BUCKETS;
-
 use super::{
     RssGrowth, RssShape, SiteEvidence, SiteJudgement, SiteState, State, Verdict,
     site::{OLD_MIN, judge},
 };
 use crate::{
-    history::History,
-    model::{Slope, poisson_mean_for_at_least, quantile_ceiling_s, retained_heap_bytes},
+    history::{History, Point},
+    model::{Slope, poisson_mean_for_at_least, retained_heap_bytes},
     snapshot::{ContextKind, ContextSample},
-    units::bytes,
+    units::{bytes, seconds},
 };
 
 /// Shorter windows say nothing at all.
@@ -21,16 +19,23 @@ const WINDOW_MIN_S: f64 = 10.0;
 const NO_LEAK_WINDOW_MIN_S: f64 = 20.0;
 /// "No leak" from the RSS alone needs this.
 const NO_LEAK_RSS_WINDOW_MIN_S: f64 = 300.0;
-/// Releases from which a usual lifetime of the whole process is taken.
-const PROCESS_RELEASES_MIN: u64 = 50;
+/// A process younger than this many windows when tracing began may still be filling up what it
+/// means to keep.
+const YOUNG_WINDOWS: f64 = 4.0;
 /// From this share of lost probe hits on, nothing is claimed with confidence.
 const LOSS_RATIO_MAX: f64 = 0.01;
-/// What leaves old contexts must show in the process's balance of creations and releases, which
-/// also counts the releases of contexts made before tracing: at least this share of it.
+/// The last third of the window must still show at least this share of the growth when the
+/// releases of contexts made before tracing are taken off: a process that keeps contexts for
+/// minutes releases older ones as fast as it makes new ones.
 const BALANCE_RATIO: f64 = 0.5;
+/// Share of the window that must lie before the horizon for "no leak".
+const FLOOR_WINDOW_RATIO: f64 = 0.5;
 /// How far the RSS of a healthy Go daemon swings within minutes while its heap fills and is
 /// collected: seen on a kubelet of 110 MiB.
 const COLLECTED_HEAP_NOISE_BYTES: f64 = 10.0 * 1024.0 * 1024.0;
+/// In a shorter window a heap may not have been collected twice (Go forces a collection every
+/// 120 s, runtime/proc.go `forcegcperiod`): with GOGC=100 it may then double without leaking.
+const TWO_COLLECTIONS_S: f64 = 240.0;
 /// The probability with which a leak at the floor would have been seen.
 const FLOOR_CONFIDENCE: f64 = 0.95;
 
@@ -48,13 +53,15 @@ pub struct Evidence<'a> {
     pub releases_complete: bool,
     /// The heap is garbage-collected: it grows for a while without leaking.
     pub garbage_collected: bool,
+    /// Age of the process when tracing began, in seconds, where known.
+    pub uptime_at_start_s: Option<f64>,
 }
 
 /// Weighs the evidence.
 pub fn assess(evidence: &Evidence<'_>) -> Verdict {
     let history = evidence.history;
-    let noise_bytes = if evidence.garbage_collected { COLLECTED_HEAP_NOISE_BYTES } else { 0.0 };
-    let rss = RssGrowth::of(&history.series(|process| process.rss_anon_bytes), noise_bytes);
+    let series = history.series(|process| process.rss_anon_bytes);
+    let rss = RssGrowth::of(&series, noise_bytes(evidence, &series));
     let sites = judge_sites(evidence);
     let mut verdict = Verdict {
         state: State::Inconclusive,
@@ -94,7 +101,7 @@ fn judge_sites(evidence: &Evidence<'_>) -> Vec<(u64, SiteJudgement)> {
     };
     let history = evidence.history;
     let times_s = history.times_s();
-    let process_lifetime_s = process_lifetime_s(history);
+    let young_s = YOUNG_WINDOWS * history.duration_s();
     let judged = history.sites().iter().map(|(site, series)| {
         let judgement = judge(&SiteEvidence {
             times_s: &times_s,
@@ -104,7 +111,7 @@ fn judge_sites(evidence: &Evidence<'_>) -> Vec<(u64, SiteJudgement)> {
             births_s: births.get(site).map_or(&[], Vec::as_slice),
             sample_divisor: contexts.sample_divisor,
             kind: evidence.kinds.get(site).copied().unwrap_or_default(),
-            process_lifetime_s,
+            process_is_young: evidence.uptime_at_start_s.is_none_or(|uptime| uptime < young_s),
             window_s: history.duration_s(),
         });
         (*site, judgement)
@@ -112,22 +119,28 @@ fn judge_sites(evidence: &Evidence<'_>) -> Vec<(u64, SiteJudgement)> {
     judged.collect()
 }
 
-/// The usual lifetime over all sites, if enough was released.
-fn process_lifetime_s(history: &History) -> Option<f64> {
-    let mut sum = [0; LIFETIME_BUCKETS];
-    for series in history.sites().values() {
-        sum.iter_mut().zip(series.latest.lifetimes).for_each(|(sum, count)| *sum += count);
+/// By how much the RSS of the process may swing without meaning anything.
+fn noise_bytes(evidence: &Evidence<'_>, series: &[(f64, f64)]) -> f64 {
+    let first = series.first().map_or(0.0, |(_, bytes)| *bytes);
+    match evidence.garbage_collected {
+        false => 0.0,
+        true if evidence.history.duration_s() < TWO_COLLECTIONS_S => {
+            first.max(COLLECTED_HEAP_NOISE_BYTES)
+        }
+        true => COLLECTED_HEAP_NOISE_BYTES,
     }
-    let enough = sum.iter().sum::<u64>() >= PROCESS_RELEASES_MIN;
-    enough.then(|| quantile_ceiling_s(&sum, 0.99)).flatten()
 }
 
-/// The rate at which a site would have left `OLD_MIN` old contexts with 95 % probability.
+/// The rate at which a site would have left `OLD_MIN` old contexts with 95 % probability; none
+/// when the longest usual lifetime takes up too much of the window.
 fn floor_contexts_per_s(evidence: &Evidence<'_>, sites: &[(u64, SiteJudgement)]) -> Option<f64> {
+    let window_s = evidence.history.duration_s();
     let judged = sites.iter().filter(|(_, site)| site.state != SiteState::Collectable);
     let longest = judged.map(|(_, site)| site.horizon_s).reduce(f64::max)?;
-    let effective_s = evidence.history.duration_s() - longest;
-    (effective_s > 0.0).then(|| poisson_mean_for_at_least(OLD_MIN) / effective_s)
+    let effective_s = window_s - longest;
+    let divisor = evidence.history.contexts()?.sample_divisor as f64;
+    (effective_s >= FLOOR_WINDOW_RATIO * window_s)
+        .then(|| divisor * poisson_mean_for_at_least(OLD_MIN) / effective_s)
 }
 
 fn from_contexts(evidence: &Evidence<'_>, contexts: &ContextSample, verdict: &mut Verdict) {
@@ -139,66 +152,118 @@ fn from_contexts(evidence: &Evidence<'_>, contexts: &ContextSample, verdict: &mu
         );
         return from_rss(evidence.history, verdict);
     }
-    let with = |state| verdict.sites.iter().filter(move |(_, site)| site.state == state);
-    let leaking: Vec<_> = with(SiteState::Leak).map(|(_, site)| *site).collect();
-    let doubtful: Vec<_> = [
-        (SiteState::BoundedByDeadline, "grows, but its contexts end at their deadline"),
-        (SiteState::ReleasedLate, "grows, but many of its old contexts are released in the end"),
-        (SiteState::Unresolved, "grows, but its contexts usually live too long for this window"),
-        (SiteState::Collectable, "grows, but the garbage collector frees its contexts"),
-    ]
-    .into_iter()
-    .filter_map(|(state, why)| {
-        let count = with(state).count();
-        (count > 0).then(|| (state, format!("{count} site(s): {why}")))
-    })
-    .collect();
+    let doubts = doubts(&verdict.sites);
+    let leaking: Vec<_> =
+        verdict.sites.iter().filter(|(_, site)| site.state == SiteState::Leak).copied().collect();
     if leaking.is_empty() {
-        no_site_leaks(evidence, &doubtful, verdict);
+        no_site_leaks(evidence, &doubts, verdict);
     } else {
         some_site_leaks(evidence, contexts, &leaking, verdict);
     }
-    verdict.reasons.extend(doubtful.into_iter().map(|(_, why)| why));
-    verdict.reasons.push(
-        "whether anybody holds a context is not looked up: one that only its creator knew is \
-         freed by the garbage collector and costs nothing (pinned: unknown)"
-            .to_owned(),
-    );
+    verdict.reasons.extend(doubts.into_iter().map(|(_, why)| why));
+    if verdict.state >= State::Suspect {
+        verdict.reasons.push(
+            "who holds these contexts is not looked up (pinned: unknown): those that only their \
+             creator knew are freed by the garbage collector and cost nothing"
+                .to_owned(),
+        );
+    }
+}
+
+/// Sites that grow without being called leaks: the verdict each allows at best, and why.
+fn doubts(sites: &[(u64, SiteJudgement)]) -> Vec<(State, String)> {
+    let doubt = |state| match state {
+        SiteState::Clean | SiteState::Leak => None,
+        SiteState::BoundedByDeadline => {
+            Some((State::Suspect, "grows, but its contexts end at their deadline"))
+        }
+        SiteState::ReleasedLate => {
+            Some((State::Suspect, "grows, but many of its old contexts are released in the end"))
+        }
+        SiteState::NeverReleased => Some((
+            State::Suspect,
+            "grows and releases nothing, but the process is young: contexts that are meant to \
+             live long look the same; trace for longer",
+        )),
+        SiteState::Recent => {
+            Some((State::Inconclusive, "has kept old contexts only lately; trace for longer"))
+        }
+        SiteState::Unresolved => Some((
+            State::Inconclusive,
+            "grows, but its contexts usually live too long for this window; trace for longer",
+        )),
+        SiteState::Collectable => {
+            Some((State::NoLeak, "grows, but the garbage collector frees its contexts"))
+        }
+    };
+    let mut found: Vec<(State, &str, usize)> = Vec::new();
+    for (state, why) in sites.iter().filter_map(|(_, site)| doubt(site.state)) {
+        match found.iter_mut().find(|(_, known, _)| *known == why) {
+            Some((_, _, count)) => *count += 1,
+            None => found.push((state, why, 1)),
+        }
+    }
+    found
+        .into_iter()
+        .map(|(state, why, count)| (state, format!("{count} site(s): {why}")))
+        .collect()
 }
 
 fn some_site_leaks(
     evidence: &Evidence<'_>,
     contexts: &ContextSample,
-    leaking: &[SiteJudgement],
+    leaking: &[(u64, SiteJudgement)],
     verdict: &mut Verdict,
 ) {
-    let old: u64 = leaking.iter().map(|site| site.old).sum();
-    let surest = leaking.iter().map(|site| site.never_released_ratio).fold(0.0, f64::max);
     verdict.state = State::Leak;
+    let surest = leaking.iter().map(|(_, site)| site.never_released_ratio).fold(0.0, f64::max);
     verdict.confidence_ratio = surest;
-    verdict.reasons.push(format!(
-        "{old} contexts of {} site(s) have outlived {:.1} s, far more than is usual there, and \
-         more come in every part of the window",
-        leaking.len(),
-        leaking.iter().map(|site| site.horizon_s).fold(0.0, f64::max),
-    ));
-    let balance = balance(evidence.history, contexts);
-    if (balance as f64) < BALANCE_RATIO * old as f64 {
+    for (_, site) in leaking {
+        verdict.reasons.push(why_leak(site));
+    }
+    let (growth, released) = last_third(evidence.history, leaking);
+    if growth - released < BALANCE_RATIO * growth {
         verdict.state = State::Suspect;
         verdict.confidence_ratio = 0.0;
         verdict.reasons.push(format!(
-            "but the process released {} contexts made before tracing began, so that its total \
-             only changed by {balance}",
+            "but of the contexts made before tracing, {} were released, {released:.0} of them in \
+             the last third of the window, in which the site(s) grew by {growth:.0}: it may be a \
+             steady coming and going of long lives",
             contexts.released_untracked
         ));
     }
     verdict.reasons.push(rss_beside_leak(evidence, verdict));
 }
 
-/// Creations less everything released or collected, whenever it was made.
-fn balance(history: &History, contexts: &ContextSample) -> i64 {
-    let outstanding: u64 = history.sites().values().map(|s| s.latest.outstanding).sum();
-    outstanding as i64 - contexts.released_untracked as i64
+fn why_leak(site: &SiteJudgement) -> String {
+    let (old, horizon) = (site.old, seconds(site.horizon_s));
+    match site.usual_lifetime_s {
+        Some(usual) => format!(
+            "{old} contexts are older than {horizon}, where the usual one is released within {}; \
+             more stay behind in every part of the window",
+            seconds(usual)
+        ),
+        None => format!(
+            "{old} contexts are older than {horizon}, and not one was released; more stay behind \
+             in every part of the window, in a process that has run long enough to release its \
+             older ones"
+        ),
+    }
+}
+
+/// In the last third of the window: growth of these sites, and releases of contexts made before
+/// tracing began.
+fn last_third(history: &History, sites: &[(u64, SiteJudgement)]) -> (f64, f64) {
+    let points = history.points();
+    let from_s = history.duration_s() * 2.0 / 3.0;
+    let from = points.partition_point(|point| point.at_s < from_s).min(points.len() - 1);
+    let growth: f64 = sites
+        .iter()
+        .filter_map(|(id, _)| history.sites().get(id))
+        .map(|series| series.latest.outstanding as f64 - series.outstanding[from] as f64)
+        .sum();
+    let released = |point: Option<&Point>| point.map_or(0, |point| point.released_untracked);
+    (growth, released(points.last()).saturating_sub(released(points.get(from))) as f64)
 }
 
 /// How the RSS fits to the leaking contexts.
@@ -225,13 +290,8 @@ fn rss_beside_leak(evidence: &Evidence<'_>, verdict: &Verdict) -> String {
     }
 }
 
-fn no_site_leaks(evidence: &Evidence<'_>, doubtful: &[(SiteState, String)], verdict: &mut Verdict) {
-    let worst = doubtful.iter().map(|(state, _)| match state {
-        SiteState::BoundedByDeadline | SiteState::ReleasedLate => State::Suspect,
-        SiteState::Unresolved => State::Inconclusive,
-        _ => State::NoLeak,
-    });
-    verdict.state = worst.max().unwrap_or(State::NoLeak);
+fn no_site_leaks(evidence: &Evidence<'_>, doubts: &[(State, String)], verdict: &mut Verdict) {
+    verdict.state = doubts.iter().map(|(state, _)| *state).max().unwrap_or(State::NoLeak);
     let growing = verdict.rss.filter(|rss| rss.shape == RssShape::Growing);
     if let Some(rss) = growing {
         verdict.state = verdict.state.max(State::Suspect);

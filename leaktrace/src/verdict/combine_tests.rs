@@ -51,7 +51,7 @@ impl Window {
         let site = SiteSample { created, released, collected: 0, outstanding, lifetimes };
         ContextSample {
             sites: HashMap::from([(1, site)]),
-            released_untracked: self.released_untracked,
+            released_untracked: self.released_untracked * s / self.seconds,
             repeated_cancels: 0,
             probe_hits: created + released,
             sample_divisor: 1,
@@ -77,6 +77,7 @@ impl Window {
             kinds: &HashMap::new(),
             releases_complete: self.releases_complete,
             garbage_collected: false,
+            uptime_at_start_s: Some(7200.0),
         })
     }
 }

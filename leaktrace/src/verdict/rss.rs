@@ -5,6 +5,9 @@ use crate::model::{Slope, resolvable_slope, theil_sen};
 /// A later half that grows slower than this share of the whole is warm-up coming to its end.
 const WARM_UP_RATIO: f64 = 0.3;
 
+/// The RSS moves in pages: no window resolves less.
+const PAGE_BYTES: f64 = 4096.0;
+
 /// The shape of the series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RssShape {
@@ -32,6 +35,7 @@ impl RssGrowth {
     /// too few points.
     pub fn of(series: &[(f64, f64)], noise_bytes: f64) -> Option<Self> {
         let slope = theil_sen(series)?;
+        let noise_bytes = noise_bytes.max(PAGE_BYTES);
         let floor_bytes_per_s = resolvable_slope(series, &slope, noise_bytes)?;
         let shape = if slope.low <= 0.0 || slope.per_s <= floor_bytes_per_s {
             RssShape::Flat

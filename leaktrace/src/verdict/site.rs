@@ -1,8 +1,8 @@
 //! One site: does it keep contexts far longer than is usual for them, all through the window?
 //!
 //! Contexts older than the horizon (a multiple of the site's usual lifetime) are *old*. A leak
-//! leaves old contexts from every part of the window in which it created any, and its count
-//! keeps growing; a burst, a warm-up, or a set of contexts held from the start does not.
+//! leaves old contexts from every part of the window in which it created any, also lately; a
+//! burst, a warm-up, or a set of contexts held from the start does not.
 
 use crate::{
     model::{
@@ -15,10 +15,10 @@ use crate::{
 const HORIZON_LIFETIMES: f64 = 4.0;
 /// Nothing is old before this age: schedulers and collectors need their time.
 const HORIZON_MIN_S: f64 = 5.0;
-/// The same for a site at which no release was seen.
-const HORIZON_UNRELEASED_MIN_S: f64 = 10.0;
-/// And where no release was seen in the whole process, so that no usual lifetime is known.
-const HORIZON_UNKNOWN_S: f64 = 60.0;
+/// The same for a site at which few or no releases were seen,
+const HORIZON_FEW_RELEASES_MIN_S: f64 = 10.0;
+/// where a context must also have outlived this share of the window.
+const HORIZON_FEW_RELEASES_WINDOWS: f64 = 1.0 / 3.0;
 /// The horizon must fit into the window at least this often.
 const HORIZONS_PER_WINDOW: f64 = 2.0;
 /// Releases from which a quantile of lifetimes is taken.
@@ -33,8 +33,10 @@ const PARTS: usize = 8;
 const ACTIVE_PARTS_MIN: usize = 3;
 /// Share of the active parts that must have left old contexts.
 const LEAVING_PARTS_RATIO: f64 = 0.75;
-/// Share of growth that must fall into the later half of the window.
-const LATE_GROWTH_RATIO: f64 = 0.25;
+/// The later half must have left at least this share of what the median part would give.
+const LATE_RATIO: f64 = 0.25;
+/// And at least this many contexts.
+const LATE_MIN: f64 = 4.0;
 /// From this share of proven collections on, the garbage collector is seen to free the site's
 /// contexts: nobody holds them.
 const COLLECTED_RATIO: f64 = 0.05;
@@ -58,8 +60,9 @@ pub struct SiteEvidence<'a> {
     pub sample_divisor: u64,
     /// How its contexts end.
     pub kind: ContextKind,
-    /// Usual lifetime in the whole process, for a site that has no releases of its own.
-    pub process_lifetime_s: Option<f64>,
+    /// The process was not much older than the window when tracing began: what it keeps for
+    /// long may still be filling up.
+    pub process_is_young: bool,
     /// Length of the window in seconds.
     pub window_s: f64,
 }
@@ -71,12 +74,17 @@ pub enum SiteState {
     Clean,
     /// It grows, but its contexts usually live too long for this window.
     Unresolved,
+    /// It has kept old contexts, but not from all of the window: it may have begun lately.
+    Recent,
     /// It grows, and the garbage collector is seen to free its contexts.
     Collectable,
     /// It grows, but its contexts end at their deadline.
     BoundedByDeadline,
     /// It grows, but too many old contexts are released in the end.
     ReleasedLate,
+    /// It grows, but in a young process and without a single release: contexts that are meant to
+    /// live long look the same.
+    NeverReleased,
     /// It leaks.
     Leak,
 }
@@ -100,43 +108,41 @@ pub struct SiteJudgement {
 
 /// Judges one site.
 pub fn judge(site: &SiteEvidence<'_>) -> SiteJudgement {
-    let horizon_s = horizon_s(site);
-    let cutoff_s = site.window_s - horizon_s;
-    let old = site.births_s.iter().filter(|birth| **birth < cutoff_s).count() as f64;
+    let usual_lifetime_s = usual_lifetime_s(site.latest);
+    let horizon_s = horizon_s(site, usual_lifetime_s);
+    let parts = Parts::of(site, site.window_s - horizon_s);
+    let old = parts.survivors.iter().sum();
     let late_releases = count_at_least(&site.latest.lifetimes, horizon_s) as f64;
-    let growth = theil_sen(&series(site.times_s, site.outstanding));
     let mut judgement = SiteJudgement {
         state: SiteState::Clean,
-        growth,
+        growth: theil_sen(&series(site.times_s, site.outstanding)),
         horizon_s,
-        usual_lifetime_s: own_lifetime_s(site.latest),
+        usual_lifetime_s,
         old: old as u64 * site.sample_divisor,
         never_released_ratio: wilson_lower_bound(old, old + late_releases),
     };
-    if keeps_growing(site, growth) {
-        judgement.state = state_of_growing(site, &judgement, cutoff_s, old);
-    }
+    judgement.state = state(site, &judgement, &parts, old);
     judgement
 }
 
-fn state_of_growing(
-    site: &SiteEvidence<'_>,
-    judgement: &SiteJudgement,
-    cutoff_s: f64,
-    old: f64,
-) -> SiteState {
+fn state(site: &SiteEvidence<'_>, judgement: &SiteJudgement, parts: &Parts, old: f64) -> SiteState {
     let SiteSample { collected, outstanding, .. } = *site.latest;
     let freed = collected as f64 / (collected + outstanding).max(1) as f64;
-    if freed >= COLLECTED_RATIO {
+    let growing = judgement.growth.is_some_and(|growth| growth.low > 0.0);
+    if growing && freed >= COLLECTED_RATIO {
         SiteState::Collectable
     } else if site.window_s < HORIZONS_PER_WINDOW * judgement.horizon_s {
-        SiteState::Unresolved
-    } else if old < f64::from(OLD_MIN) || !leaves_old_ones_throughout(site, cutoff_s) {
+        if growing { SiteState::Unresolved } else { SiteState::Clean }
+    } else if old < f64::from(OLD_MIN) || !parts.leave_lately() {
         SiteState::Clean
+    } else if !parts.leave_throughout() {
+        SiteState::Recent
     } else if site.kind == ContextKind::Timer {
         SiteState::BoundedByDeadline
-    } else if judgement.never_released_ratio < old_share_needed(old) {
+    } else if judgement.never_released_ratio < never_released_needed(old) {
         SiteState::ReleasedLate
+    } else if site.process_is_young && site.latest.released == 0 {
+        SiteState::NeverReleased
     } else {
         SiteState::Leak
     }
@@ -144,57 +150,73 @@ fn state_of_growing(
 
 /// Few old contexts can't reach the ratio even when none was released: then the bound that they
 /// could reach is asked for.
-fn old_share_needed(old: f64) -> f64 {
+fn never_released_needed(old: f64) -> f64 {
     NEVER_RELEASED_RATIO.min(wilson_lower_bound(old, old))
 }
 
 /// From what age on a context is old.
-fn horizon_s(site: &SiteEvidence<'_>) -> f64 {
-    let own = own_lifetime_s(site.latest);
-    let minimum = if own.is_some() { HORIZON_MIN_S } else { HORIZON_UNRELEASED_MIN_S };
-    let few = site.latest.released < RELEASES_FOR_QUANTILE;
-    let usual = match (own, site.process_lifetime_s) {
-        (Some(own), Some(process)) if few => Some(own.max(process)),
-        (own, process) => own.or(process),
+fn horizon_s(site: &SiteEvidence<'_>, usual_lifetime_s: Option<f64>) -> f64 {
+    let minimum = if site.latest.lifetimes.iter().sum::<u64>() >= RELEASES_FOR_QUANTILE {
+        HORIZON_MIN_S
+    } else {
+        HORIZON_FEW_RELEASES_MIN_S.max(HORIZON_FEW_RELEASES_WINDOWS * site.window_s)
     };
-    usual.map_or(HORIZON_UNKNOWN_S, |usual| (HORIZON_LIFETIMES * usual).max(minimum))
+    usual_lifetime_s.map_or(minimum, |usual| (HORIZON_LIFETIMES * usual).max(minimum))
 }
 
 /// The usual lifetime from the site's own releases; of few, the longest.
-fn own_lifetime_s(sample: &SiteSample) -> Option<f64> {
+fn usual_lifetime_s(sample: &SiteSample) -> Option<f64> {
     if sample.lifetimes.iter().sum::<u64>() >= RELEASES_FOR_QUANTILE {
         return quantile_ceiling_s(&sample.lifetimes, USUAL_QUANTILE);
     }
     sample.lifetimes.iter().rposition(|count| *count > 0).map(bucket_ceiling_s)
 }
 
-/// Surely upwards, and also in the later half of the window.
-fn keeps_growing(site: &SiteEvidence<'_>, growth: Option<Slope>) -> bool {
-    let Some(growth) = growth else { return false };
-    let at = |time_s| interpolate(site.times_s, site.outstanding, time_s);
-    let whole = at(site.window_s) - at(0.0);
-    let late = at(site.window_s) - at(site.window_s / 2.0);
-    growth.low > 0.0 && whole > 0.0 && late >= LATE_GROWTH_RATIO * whole
+/// The time before the horizon in equal parts: what was created in each, and what of it lives.
+struct Parts {
+    created: [f64; PARTS],
+    survivors: [f64; PARTS],
 }
 
-/// Whether nearly all parts of the time before `cutoff_s` in which the site created anything,
-/// and the last of them, have left survivors.
-fn leaves_old_ones_throughout(site: &SiteEvidence<'_>, cutoff_s: f64) -> bool {
-    let part_s = cutoff_s / PARTS as f64;
-    let created = |part: usize| {
-        let at = |time_s| interpolate(site.times_s, site.created, time_s);
-        at((part + 1) as f64 * part_s) - at(part as f64 * part_s)
-    };
-    let survivors = |part: usize| {
-        let range = part as f64 * part_s..(part + 1) as f64 * part_s;
-        site.births_s.iter().any(|birth| range.contains(birth))
-    };
-    // Interpolation smears a burst over an interval; less than one creation is no activity.
-    let active: Vec<_> = (0..PARTS).filter(|part| created(*part) >= 1.0).collect();
-    let leaving = active.iter().filter(|part| survivors(**part)).count();
-    active.len() >= ACTIVE_PARTS_MIN
-        && leaving as f64 >= LEAVING_PARTS_RATIO * active.len() as f64
-        && active.iter().rev().take(2).any(|part| survivors(*part))
+impl Parts {
+    fn of(site: &SiteEvidence<'_>, cutoff_s: f64) -> Self {
+        let mut parts = Self { created: [0.0; PARTS], survivors: [0.0; PARTS] };
+        if cutoff_s <= 0.0 {
+            return parts;
+        }
+        let part_s = cutoff_s / PARTS as f64;
+        for birth_s in site.births_s.iter().filter(|birth_s| **birth_s < cutoff_s) {
+            parts.survivors[((birth_s / part_s) as usize).min(PARTS - 1)] += 1.0;
+        }
+        let created_by =
+            |part: usize| interpolate(site.times_s, site.created, part as f64 * part_s);
+        for (part, created) in parts.created.iter_mut().enumerate() {
+            *created = created_by(part + 1) - created_by(part);
+        }
+        parts
+    }
+
+    /// Whether survivors come from the later half too, measured by the median part: what was
+    /// kept once at the start counts neither for nor against.
+    fn leave_lately(&self) -> bool {
+        let mut sorted = self.survivors;
+        sorted.sort_by(f64::total_cmp);
+        let half = PARTS / 2;
+        let late: f64 = self.survivors[half..].iter().sum();
+        late >= LATE_MIN && late >= LATE_RATIO * sorted[half] * half as f64
+    }
+
+    /// Whether nearly all parts in which the site created anything, and one of the last two,
+    /// have left survivors.
+    fn leave_throughout(&self) -> bool {
+        // Interpolation smears a burst over an interval; less than one creation is no activity.
+        let active: Vec<_> = (0..PARTS).filter(|part| self.created[*part] >= 1.0).collect();
+        let leaves = |part: &usize| self.survivors[*part] > 0.0;
+        let leaving = active.iter().filter(|part| leaves(part)).count();
+        active.len() >= ACTIVE_PARTS_MIN
+            && leaving as f64 >= LEAVING_PARTS_RATIO * active.len() as f64
+            && active.iter().rev().take(2).any(leaves)
+    }
 }
 
 fn series(times_s: &[f64], values: &[u64]) -> Vec<(f64, f64)> {

@@ -14,12 +14,14 @@ struct Site {
     window_s: f64,
     kind: ContextKind,
     collected: u64,
+    process_is_young: bool,
 }
 
 impl Site {
     fn new(window_s: f64, contexts: impl IntoIterator<Item = (f64, f64)>) -> Self {
         let contexts = contexts.into_iter().filter(|(birth, _)| *birth < window_s).collect();
-        Self { contexts, window_s, kind: ContextKind::Cancel, collected: 0 }
+        let (kind, collected) = (ContextKind::Cancel, 0);
+        Self { contexts, window_s, kind, collected, process_is_young: false }
     }
 
     fn judge(&self) -> SiteJudgement {
@@ -56,7 +58,7 @@ impl Site {
             births_s: &births_s,
             sample_divisor: 1,
             kind: self.kind,
-            process_lifetime_s: Some(0.01),
+            process_is_young: self.process_is_young,
             window_s: self.window_s,
         })
     }
@@ -77,6 +79,50 @@ fn the_kubelet_pattern_is_a_leak_with_its_rate() {
     assert_eq!(judgement.state, SiteState::Leak);
     assert!((judgement.growth.unwrap().per_s - 50.0).abs() < 1.0, "{judgement:?}");
     assert!(judgement.never_released_ratio > 0.99);
+}
+
+/// Connections that stay look like this while they fill up.
+#[test]
+fn a_young_process_that_never_releases_is_only_suspect() {
+    let mut site = Site::new(60.0, steady(50.0, |_| FOREVER));
+    site.process_is_young = true;
+    assert_eq!(site.state(), SiteState::NeverReleased);
+    // Short lives beside the kept ones say what is usual there.
+    let mixed = |i| if i % 10 == 0 { FOREVER } else { 0.002 };
+    let site = Site { process_is_young: true, ..Site::new(60.0, steady(50.0, mixed)) };
+    assert_eq!(site.state(), SiteState::Leak);
+}
+
+#[test]
+fn a_leak_that_began_lately_is_not_called_clean() {
+    for window_s in [30.0, 60.0, 300.0] {
+        let late = |i: usize| {
+            let forgotten = i as f64 / 20.0 >= window_s / 2.0;
+            if forgotten { FOREVER } else { 0.001 }
+        };
+        let state = Site::new(window_s, steady(20.0, late)).state();
+        assert_eq!(state, SiteState::Recent, "{window_s}");
+    }
+}
+
+#[test]
+fn a_leak_behind_contexts_held_from_the_start_is_found() {
+    let held = (0..2000).map(|i| (f64::from(i) / 700.0, FOREVER));
+    let leaking: Vec<_> = held.chain(steady(5.0, |_| FOREVER)).collect();
+    for window_s in [40.0, 60.0, 300.0] {
+        let state = Site::new(window_s, leaking.clone()).state();
+        assert_eq!(state, SiteState::Leak, "{window_s}");
+    }
+}
+
+#[test]
+fn a_leak_beside_bursts_at_the_same_site_is_found() {
+    let bursts = (0..200).flat_map(|burst| (0..400).map(move |_| (f64::from(burst) * 3.0, 2.0)));
+    let leaking: Vec<_> = bursts.chain(steady(1.0, |_| FOREVER)).collect();
+    for window_s in [40.0, 45.0, 60.0, 120.0] {
+        let state = Site::new(window_s, leaking.clone()).state();
+        assert_eq!(state, SiteState::Leak, "{window_s}");
+    }
 }
 
 #[test]
@@ -179,8 +225,8 @@ fn sampled_survivors_stand_for_many() {
         births_s: &births_s,
         sample_divisor: 16,
         kind: ContextKind::Cancel,
-        process_lifetime_s: Some(0.01),
+        process_is_young: false,
         window_s: 60.0,
     });
-    assert_eq!((judgement.state, judgement.old), (SiteState::Leak, 1600));
+    assert_eq!((judgement.state, judgement.old), (SiteState::Leak, 1280));
 }
