@@ -68,9 +68,9 @@ fn the_leaky_twin_is_a_leak_at_its_line() {
     assert!(!guilty.is_empty() && guilty.iter().all(|site| site["verdict"] == "leak"));
     let leaking = report["contexts"]["sites"].as_array().unwrap().iter();
     assert_eq!(leaking.filter(|site| site["verdict"] == "leak").count(), guilty.len());
-    // 10 pods that sync every 100 ms.
+    // 10 pods that sync every 100 ms and cancel one of 20 contexts.
     let growth = guilty[0]["growth_per_s"].as_f64().unwrap();
-    assert!((90.0..=105.0).contains(&growth), "{growth}");
+    assert!((85.0..=100.0).contains(&growth), "{growth}");
     assert_eq!(guilty[0]["pinned"], Value::Null);
     let summary = report["verdict"]["summary"].as_str().unwrap();
     assert!(summary.contains("startPodSync") && summary.contains("podsync.go:"), "{summary}");

@@ -30,16 +30,22 @@ const _: () = assert!(size_of::<Eviction>() == 24);
 /// Widest sampling: one in 65,536.
 const SHIFT_MAX: u64 = 16;
 
+/// Steps that are taken before userspace must have evicted.
+const STEPS_MAX: u64 = 4;
+
 /// Whether the sampling must widen by one step. At first that is so when the live map is three
 /// quarters full; each further step before userspace has evicted takes half of what room is left,
-/// so that ever fewer entries meet ever less room.
+/// so that ever fewer entries meet ever less room. After four steps it waits for the eviction:
+/// a sample that shrinks on would soon tell nothing, a full map is a counted loss.
 #[inline(always)]
 pub fn must_widen(sampling: &Sampling, eviction: &Eviction) -> bool {
     let occupied = sampling.tracked.wrapping_sub(eviction.evicted);
     let steps = sampling.shift.wrapping_sub(eviction.shift) & 31;
     let room = (eviction.capacity / 4) >> steps;
     // Signed: the two counts are read at different moments and may cross.
-    occupied as i64 >= eviction.capacity.wrapping_sub(room) as i64 && sampling.shift < SHIFT_MAX
+    occupied as i64 >= eviction.capacity.wrapping_sub(room) as i64
+        && steps < STEPS_MAX
+        && sampling.shift < SHIFT_MAX
 }
 
 /// Whether the context at `address` belongs to the sample of `shift`.
@@ -91,7 +97,7 @@ mod tests {
     fn each_step_takes_half_of_the_room_that_is_left() {
         let eviction = Eviction { capacity: 1024, ..Eviction::default() };
         let mut sampling = Sampling::default();
-        let mut steps = [0; 9];
+        let mut steps = [0; 4];
         for tracked in 0..1024 {
             sampling.tracked = tracked;
             if must_widen(&sampling, &eviction) {
@@ -99,7 +105,7 @@ mod tests {
                 sampling.shift += 1;
             }
         }
-        assert_eq!(steps, [768, 896, 960, 992, 1008, 1016, 1020, 1022, 1023]);
+        assert_eq!(steps, [768, 896, 960, 992]);
     }
 
     #[test]

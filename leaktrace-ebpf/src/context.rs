@@ -52,12 +52,16 @@ pub fn try_create(ctx: &ProbeContext) -> Result<(), Lost> {
     }
     // SAFETY: a helper without arguments.
     let created_ns = unsafe { bpf_ktime_get_ns() };
-    let tracked = track(ctx, address, LiveContext { site, created_ns }, sampling);
-    if tracked.is_err() {
-        // SAFETY: as for `created`.
-        unsafe { atomic::add(&raw mut (*counters).untracked, 1) };
+    match track(ctx, address, LiveContext { site, created_ns }, sampling) {
+        Err(Lost::LiveFull) => {
+            // SAFETY: as for `created`.
+            unsafe { atomic::add(&raw mut (*counters).untracked, 1) };
+            // In a sample, each lost context stood for 2^shift.
+            lost::count_many(ctx, Lost::LiveFull, 1 << (shift & 63));
+            Ok(())
+        }
+        other => other,
     }
-    tracked
 }
 
 /// The context in RAX is cancelled.

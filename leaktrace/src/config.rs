@@ -12,6 +12,8 @@ pub const DURATION_DEFAULT: &str = "5m";
 pub const INTERVAL_DEFAULT: &str = "5s";
 /// Reading more often would cost more than it tells.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Longer than any process is traced in one go, and short enough for every clock.
+const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Live contexts tracked at most before sampling begins; 11.6 MB of kernel memory.
 pub const LIVE_ENTRIES_DEFAULT: u32 = 131_072;
 /// Below this, sampling would leave nothing to judge.
@@ -53,6 +55,9 @@ pub enum ConfigError {
         /// As asked.
         interval: Duration,
     },
+    /// Clocks would overflow.
+    #[error("--duration and --interval can be 366 days at most")]
+    TooLong,
     /// The map would be useless or huge.
     #[error("--live-entries {0} is out of range: {LIVE_ENTRIES_MIN} to {LIVE_ENTRIES_MAX}")]
     LiveEntries(u32),
@@ -87,6 +92,9 @@ impl TraceConfig {
         let Self { duration, interval, live_entries, .. } = self;
         if interval < INTERVAL_MIN {
             return Err(ConfigError::Interval(interval));
+        }
+        if duration.max(interval) > DURATION_MAX {
+            return Err(ConfigError::TooLong);
         }
         if duration < 5 * interval {
             return Err(ConfigError::Duration { duration, interval });
@@ -137,6 +145,9 @@ mod tests {
         assert_eq!(zero.to_string(), "--interval 0ns is too short: 100ms is the shortest");
         let short = config(10_000, 5_000).validated().unwrap_err();
         assert!(matches!(short, ConfigError::Duration { .. }));
+        for (duration, interval) in [(u64::MAX, 1000), (u64::MAX, u64::MAX / 4)] {
+            assert_eq!(config(duration, interval).validated(), Err(ConfigError::TooLong));
+        }
     }
 
     #[test]

@@ -30,13 +30,6 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(code) => code,
         Err(error) => {
-            // A reader that closed the pipe wanted no more.
-            if error
-                .downcast_ref::<io::Error>()
-                .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-            {
-                return ExitCode::SUCCESS;
-            }
             let _ = writeln!(io::stderr(), "leaktrace: {error:#}");
             ExitCode::from(EXIT_ERROR)
         }
@@ -81,9 +74,11 @@ fn print(color: Color, json: bool, report: &Report) -> Result<()> {
     };
     let text = if json { render_json(report)? } else { render_text(report) };
     let mut stdout = anstream::AutoStream::new(io::stdout(), choice);
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()?;
-    Ok(())
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // A reader that closed the pipe wanted no more; files and exit code still count.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("can't write the report to stdout"),
+    }
 }
 
 fn render(format: Format, report: &Report) -> Result<String> {
@@ -116,7 +111,7 @@ fn check_writable(output: &Output) -> Result<()> {
     Ok(())
 }
 
-/// Ready at the first SIGINT or SIGTERM; the second one ends leaktrace at once, as by default.
+/// Ready at the first SIGINT or SIGTERM.
 async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) =

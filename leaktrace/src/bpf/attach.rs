@@ -32,22 +32,22 @@ pub enum BpfError {
     Unsupported(String),
     /// The object was refused.
     #[error("the kernel refused the BPF programs: {}", chain(.0))]
-    Load(#[source] Box<EbpfError>),
+    Load(Box<EbpfError>),
     /// One program was refused; the text has the verifier's words.
-    #[error("the kernel refused the BPF program {name}: {}", chain(.source))]
+    #[error("the kernel refused the BPF program {name}: {}", chain(.why))]
     Verify {
         /// The program.
         name: &'static str,
         /// Why.
-        source: Box<ProgramError>,
+        why: Box<ProgramError>,
     },
     /// One probe could not be attached.
-    #[error("can't attach to {function}: {}", chain(.source))]
+    #[error("can't attach to {function}: {}{}", chain(.why), way_out(.why))]
     Attach {
         /// The function.
         function: String,
         /// Why.
-        source: Box<ProgramError>,
+        why: Box<ProgramError>,
     },
     /// A map could not be read or written.
     #[error("the BPF map {name}: {reason}")]
@@ -66,7 +66,7 @@ impl BpfError {
 }
 
 /// An error with its causes, in one line: aya's own text stops at the outermost.
-fn chain(error: &dyn std::error::Error) -> String {
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -78,6 +78,20 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// What to do about a probe that was refused for want of rights: kernels differ in which
+/// capability they ask for.
+fn way_out(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if io == Some(std::io::ErrorKind::PermissionDenied) {
+            return "; this kernel wants CAP_SYS_ADMIN for it: run leaktrace as root (sudo)";
+        }
+        cause = error.source();
+    }
+    ""
 }
 
 /// Whom to attach to.
@@ -156,20 +170,16 @@ impl Tracer {
     fn attach_program(&mut self, name: &'static str, point: &ProbePoint) -> Result<(), BpfError> {
         let missing = || BpfError::Unsupported(format!("the BPF object has no program {name}"));
         let program = self.ebpf.program_mut(name).ok_or_else(missing)?;
-        let program: &mut UProbe = program
-            .try_into()
-            .map_err(|source| BpfError::Verify { name, source: Box::new(source) })?;
+        let program: &mut UProbe =
+            program.try_into().map_err(|why| BpfError::Verify { name, why: Box::new(why) })?;
         match program.load() {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
-            Err(source) => return Err(BpfError::Verify { name, source: Box::new(source) }),
+            Err(why) => return Err(BpfError::Verify { name, why: Box::new(why) }),
         }
         let scope = UProbeScope::OneProcess(self.target.pid);
-        program.attach(point.file_offset, &self.target.exe, scope).map(|_link| ()).map_err(
-            |source| BpfError::Attach {
-                function: point.function.clone(),
-                source: Box::new(source),
-            },
-        )
+        program.attach(point.file_offset, &self.target.exe, scope).map(|_link| ()).map_err(|why| {
+            BpfError::Attach { function: point.function.clone(), why: Box::new(why) }
+        })
     }
 
     /// Writes the sampling state and the site that must always exist.

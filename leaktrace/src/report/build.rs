@@ -85,7 +85,7 @@ fn reasons(state: TargetState, mut reasons: Vec<String>) -> Vec<String> {
         TargetState::Running => return reasons,
         TargetState::Ended => "the target ended during the trace: this is what was seen until then",
         TargetState::Replaced => {
-            "the target executed another file during the trace: this is what was seen until then"
+            "the target executed a file during the trace: this is what was seen until then"
         }
     };
     reasons.insert(0, early.to_owned());
@@ -267,7 +267,8 @@ fn summary(target: &Target, verdict: &Verdict, contexts: Option<&Contexts>) -> S
         (State::Suspect, _) => {
             format!("{who} may leak: something grows, but not all evidence agrees")
         }
-        (State::NoLeak, _) => format!("{who} does not leak faster than the floor"),
+        (State::NoLeak, Some(_)) => format!("{who} leaks no contexts faster than the floor"),
+        (State::NoLeak, None) => format!("{who} does not grow faster than the floor"),
         _ => format!("{who}: this trace can't tell whether it leaks"),
     }
 }

@@ -70,7 +70,11 @@ fn headline(out: &mut String, report: &Report) {
     let unit = target.unit.as_deref().unwrap_or_default();
     line(out, &format!("{DIM}{}  {unit}{DIM:#}", tail(module, 60)));
     if target.state != TargetState::Running {
-        line(out, &format!("{BOLD}The target ended during the trace.{BOLD:#}"));
+        let what = match target.state {
+            TargetState::Replaced => "executed a file, and is another program since",
+            _ => "ended",
+        };
+        line(out, &format!("{BOLD}The target {what}: this is what was seen until then.{BOLD:#}"));
     }
     if !report.lost.is_empty() {
         let losses: Vec<_> = report.lost.iter().map(|(why, n)| format!("{n} {why}")).collect();
@@ -127,8 +131,12 @@ fn chain(out: &mut String, frames: &[Frame], blamed: &Frame) {
 /// What and where, on one line if they fit.
 fn placed(out: &mut String, style: Style, what: &str, place: &str) {
     let columns = what.chars().count() + 2 + place.chars().count();
-    let gap = if columns > COLUMNS { "\n        " } else { "  " };
-    line(out, &format!("{style}{what}{gap}{place}{style:#}"));
+    if columns <= COLUMNS {
+        line(out, &format!("{style}{what}  {place}{style:#}"));
+        return;
+    }
+    line(out, &format!("{style}{}{style:#}", head(what, COLUMNS)));
+    line(out, &format!("{style}        {}{style:#}", tail(place, COLUMNS - 8)));
 }
 
 fn none_or(count: u64) -> String {
@@ -161,7 +169,7 @@ fn bullet(out: &mut String, mark: &str, text: &str) {
 
 fn table(out: &mut String, contexts: &Contexts) {
     let head = format!(
-        "  {:<38} {:>9} {:>9} {:>9} {:>8} {:>8}  {}",
+        "  {:<36} {:>9} {:>9} {:>9} {:>8} {:>8}  {}",
         "CONTEXTS", "created", "released", "outstand.", "grows/s", "usual", "verdict"
     );
     line(out, &format!("{BOLD}{head}{BOLD:#}"));
@@ -172,12 +180,18 @@ fn table(out: &mut String, contexts: &Contexts) {
         );
         let growth = site.growth_per_s.map_or_else(|| "-".to_owned(), rate);
         let usual = site.usual_lifetime_s.map_or_else(|| "-".to_owned(), seconds);
-        let verdict = if site.verdict == "clean" { "-" } else { site.verdict };
+        let verdict = match site.verdict {
+            "clean" => "-",
+            "bounded_by_deadline" => "deadline",
+            "released_late" => "late",
+            "never_released" => "never",
+            other => other,
+        };
         line(
             out,
             &format!(
-                "  {:<38} {:>9} {:>9} {:>9} {:>8} {:>8}  {verdict}",
-                tail(&name, 38),
+                "  {:<36} {:>9} {:>9} {:>9} {:>8} {:>8}  {verdict}",
+                tail(&name, 36),
                 site.created,
                 site.released,
                 site.outstanding,
@@ -191,14 +205,14 @@ fn table(out: &mut String, contexts: &Contexts) {
         line(out, &format!("{DIM}  and {more} more sites (see --json){DIM:#}"));
     }
     let note = format!(
-        "  {}: {} created, {} released, {} outstanding; {} older ones released",
+        "{}: {} created, {} released, {} outstanding; {} older ones released",
         contexts.how,
         contexts.created,
         contexts.released,
         contexts.outstanding,
         contexts.released_untracked
     );
-    line(out, &format!("{DIM}{note}{DIM:#}"));
+    bullet(out, " ", &note);
     out.push('\n');
 }
 
@@ -260,6 +274,15 @@ fn short(function: &str) -> &str {
     &function[start..]
 }
 
+/// The first `width` characters, marked when something was cut.
+fn head(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(width - 1).collect();
+    format!("{kept}…")
+}
+
 /// The last `width` characters, marked when something was cut.
 fn tail(text: &str, width: usize) -> String {
     let length = text.chars().count();
@@ -272,7 +295,7 @@ fn tail(text: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bullet, short, tail};
+    use super::{bullet, head, short, tail};
 
     #[test]
     fn functions_lose_their_import_path_only() {
@@ -285,9 +308,10 @@ mod tests {
     }
 
     #[test]
-    fn long_names_keep_their_end() {
+    fn long_names_are_cut_and_marked() {
         assert_eq!(tail("abcdef", 4), "…def");
         assert_eq!(tail("abc", 4), "abc");
+        assert_eq!((head("abcdef", 4), head("abc", 4)), ("abc…".to_owned(), "abc".to_owned()));
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub struct Identity {
     pub start_ticks: u64,
     /// Device and inode of the executable.
     pub exe_inode: (u64, u64),
+    /// Bottom of the main stack, `/proc/PID/stat` field 28: another one after every `execve`,
+    /// also of the same file.
+    pub stack_start: u64,
     /// Command name.
     pub comm: String,
     /// Path of the executable as the kernel shows it.
@@ -35,7 +38,7 @@ pub enum State {
     Running,
     /// It has ended.
     Ended,
-    /// It runs another executable (`execve`): another epoch.
+    /// It has executed a file, another or the same (`execve`): another epoch.
     Replaced,
 }
 
@@ -51,6 +54,7 @@ impl Identity {
             pid: process.pid(),
             start_ticks: stat.starttime,
             exe_inode: exe_inode(process.pid())?,
+            stack_start: stat.startstack,
             comm: stat.comm,
             exe: process.exe()?,
             unit: cgroup.as_deref().and_then(unit).map(str::to_owned),
@@ -94,6 +98,7 @@ impl Watch {
     pub fn state(&self) -> State {
         match self.process.stat() {
             Ok(stat) if matches!(stat.state, 'Z' | 'X') => State::Ended,
+            Ok(stat) if stat.startstack != self.identity.stack_start => State::Replaced,
             Ok(_) => match exe_inode(self.identity.pid) {
                 Ok(inode) if inode != self.identity.exe_inode => State::Replaced,
                 _ => State::Running,

@@ -62,6 +62,12 @@ pub enum SelectError {
     /// A kernel thread has no executable and no memory of its own.
     #[error("pid {0} is a kernel thread: it has no memory of its own to trace")]
     KernelThread(i32),
+    /// Pids in `/proc` mean other processes than pids in system calls.
+    #[error(
+        "/proc belongs to another pid namespace: run leaktrace in the host's (nsenter -t 1 -p -m, \
+         or hostPID in a pod)"
+    )]
+    ForeignProc,
     /// `/proc` can't be read.
     #[error("can't read /proc: {0}")]
     Proc(#[from] ProcError),
@@ -77,6 +83,9 @@ fn list(candidates: &[Candidate]) -> String {
 /// # Errors
 /// None or several match, or `/proc` can't be read.
 pub fn select(selector: &Selector) -> Result<Process, SelectError> {
+    if Process::myself()?.pid() != std::process::id() as i32 {
+        return Err(SelectError::ForeignProc);
+    }
     let mut found = match selector {
         Selector::Pid(pid) => by_pid(*pid)?.into_iter().collect(),
         Selector::Comm(comm) => matching(|process| {

@@ -11,7 +11,12 @@ import (
 type podSyncStatus struct {
 	ctx      context.Context
 	cancelFn context.CancelFunc
+	syncs    int
 }
+
+// podSyncsPerLife is after how many syncs a pod ends, which cancels its newest
+// context, and is replaced by another.
+const podSyncsPerLife = 20
 
 // podWorkers is the pattern of kubernetes#139823: each sync of a pod makes a
 // context and forgets the cancel function of the one before.
@@ -51,6 +56,7 @@ func (p *podWorkers) startPodSync(pod int, payload []byte) (ctx context.Context)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	status := p.status(pod)
+	p.endOfLife(status)
 	if p.fixed {
 		if status.ctx == nil || status.ctx.Err() != nil {
 			status.ctx, status.cancelFn = context.WithCancel(p.parent) // site: podsync-fixed
@@ -66,6 +72,21 @@ func (p *podWorkers) startPodSync(pod int, payload []byte) (ctx context.Context)
 	ctx, status.cancelFn = context.WithCancel(base) // leak: podsync
 	p.podsync.created.Add(1)
 	return ctx
+}
+
+// endOfLife cancels the newest context of a pod that has ended.
+func (p *podWorkers) endOfLife(status *podSyncStatus) {
+	status.syncs++
+	if status.syncs%podSyncsPerLife != 0 || status.cancelFn == nil {
+		return
+	}
+	status.cancelFn()
+	status.cancelFn = nil
+	if p.fixed {
+		p.own.released.Add(1)
+	} else {
+		p.podsync.released.Add(1)
+	}
 }
 
 func (p *podWorkers) status(pod int) *podSyncStatus {
