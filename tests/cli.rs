@@ -1,6 +1,8 @@
 //! The command line: choosing a target, and what is said when something is wrong.
 //! Needs root and BPF.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 mod support;
 
 use std::{

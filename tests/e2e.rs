@@ -1,11 +1,14 @@
 //! End to end on live processes: what leaktrace says against what the workload knows it did.
 //! Needs root and BPF.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 mod support;
 
 use std::{
     fs::File,
     io::{Read as _, Seek as _, SeekFrom},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -16,8 +19,8 @@ use leaktrace::{
 use rustix::process::Signal;
 use serde_json::Value;
 use support::{
-    GO, GO_VERSIONS, Observer, Trace, Workload, growing_python, marked_line, sites_at, state, sum,
-    workload_path,
+    GO, GO_VERSIONS, Guard, Observer, Trace, Workload, growing_python, marked_line, sites_at,
+    state, sum, workload_path,
 };
 
 /// Counts exactly what the workload did at its marked line, under load on all CPUs, in stacks
@@ -200,6 +203,17 @@ fn a_target_that_ends_leaves_a_report() {
     let sites = sites_at(&report, "exact.go", marked_line("exact.go", "// site: exact"));
     assert_eq!(sum(&sites, "created"), 5000);
     assert_eq!(sum(&sites, "outstanding"), truth["outstanding"].as_u64().unwrap());
+}
+
+/// IDENT-1: a process that executes its own file again is another one, whose probes are gone.
+#[test]
+fn a_target_that_executes_itself_again_is_another_epoch() {
+    let script = "sleep 2; exec /bin/sh -c 'sleep 30'";
+    let shell = Guard(Command::new("/bin/sh").args(["-c", script]).spawn().unwrap());
+    let report = Trace::of(shell.pid(), &["--duration", "20s", "--interval", "200ms"]).report();
+    assert_eq!(report["target"]["state"], "replaced");
+    assert!(report["window"]["duration_s"].as_f64().unwrap() < 10.0);
+    assert_eq!(state(&report), "inconclusive");
 }
 
 /// COST-1: a live map that fills widens its sampling; creations stay exact, the rest is scaled,

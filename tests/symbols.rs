@@ -1,6 +1,8 @@
 //! Functions, lines and inlined frames of real Go executables, against what the Go runtime of
 //! the same executable says about its own addresses. Needs no root.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 mod support;
 
 use std::{fs::File, process::Command};

@@ -110,6 +110,10 @@ fn creating_site(ctx: &ProbeContext) -> Result<(u64, *mut SiteCounters), Lost> {
 /// Enters a site that is seen for the first time. A function of its own, since its frames take
 /// half of the BPF stack.
 #[inline(never)]
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value, a second copy of the frames would not fit on the stack"
+)]
 fn enter_site(ctx: &ProbeContext, site: u64) -> Result<(), Lost> {
     let mut frames = SiteFrames { pcs: [0; FRAMES_MAX], depth: 0 };
     stack::collect(ctx, &mut frames)?;

@@ -12,11 +12,11 @@ use clap::Parser as _;
 use leaktrace::{
     cli::{Cli, Color, Command, FailOn, TraceArgs},
     config::{Format, Output, TraceConfig},
+    display::{printable, seconds},
     history::History,
     report::{Report, render_json, render_text},
     session::{Progress, trace},
     target::Identity,
-    units::seconds,
     verdict::State,
 };
 
@@ -160,6 +160,7 @@ impl Progress for StderrProgress {
     fn attached(&mut self, identity: &Identity, plan: &str) {
         if !self.quiet {
             let Identity { comm, pid, .. } = identity;
+            let comm = printable(comm.as_bytes());
             let _ = writeln!(
                 io::stderr(),
                 "tracing {comm} (pid {pid}): {plan}; Ctrl-C ends it with the report"

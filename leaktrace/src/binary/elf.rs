@@ -8,7 +8,8 @@ use object::{
     read::elf::{FileHeader as _, NoteIterator, ProgramHeader as _, SectionHeader as _},
 };
 
-use super::{BinaryError, Blocks, printable};
+use super::{BinaryError, Blocks};
+use crate::display::printable;
 
 type FileHeader = elf::FileHeader64<LittleEndian>;
 type ProgramHeader = elf::ProgramHeader64<LittleEndian>;

@@ -13,7 +13,7 @@ mod reader;
 pub use elf::{Elf, Machine, Segment};
 pub use go::{BuildInfo, Frame, FuncInfo, GoBinary, GoVersion, PcLnTab};
 pub use prologue::{PrologueError, push_offset};
-pub use reader::{Blocks, ReadAt, printable};
+pub use reader::{Blocks, ReadAt};
 
 /// Why a file, or a part of it, could not be understood.
 #[derive(Debug, thiserror::Error)]

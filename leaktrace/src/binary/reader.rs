@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::BinaryError;
+use crate::display::printable;
 
 /// Cached blocks; with [`BLOCK_BYTES`] this is 1 MiB.
 const BLOCKS: usize = 64;
@@ -224,12 +225,6 @@ impl Blocks {
         }
         Ok(())
     }
-}
-
-/// `bytes` as text that can be shown: what a terminal would obey is replaced.
-pub fn printable(bytes: &[u8]) -> String {
-    let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    String::from_utf8_lossy(bytes).chars().map(shown).collect()
 }
 
 /// Reads bytes and varints one after another.

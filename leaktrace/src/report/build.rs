@@ -10,13 +10,13 @@ use super::schema::{
 };
 use crate::{
     binary::Frame,
+    display,
     history::{History, SiteSeries},
     model::retained_heap_bytes,
     overhead::Overhead,
     probe::Unavailable,
     snapshot::{ContextKind, ContextSample, RollupSample},
     symbolize::creator,
-    units,
     verdict::{RssGrowth, RssShape, SiteJudgement, SiteState, State, Verdict},
 };
 
@@ -261,7 +261,7 @@ fn summary(target: &Target, verdict: &Verdict, contexts: Option<&Contexts>) -> S
                 || format!("site {}", site.id),
                 |frame| format!("{} ({}:{})", frame.function, frame.file, frame.line),
             );
-            let growth = units::rate(site.growth_per_s.unwrap_or(0.0));
+            let growth = display::rate(site.growth_per_s.unwrap_or(0.0));
             format!("{who} leaks contexts made in {place}: {growth} more every second")
         }
         (State::Suspect, _) => {

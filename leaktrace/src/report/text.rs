@@ -7,8 +7,8 @@ use anstyle::{AnsiColor, Style};
 use super::schema::{Contexts, Report, Site, TargetState};
 use crate::{
     binary::Frame,
+    display::{bytes, rate, seconds},
     symbolize::creator,
-    units::{bytes, rate, seconds},
     verdict::State,
 };
 

@@ -8,6 +8,7 @@ mod sampler;
 
 use std::{
     future::Future,
+    os::unix::ffi::OsStrExt as _,
     pin::pin,
     time::{Duration, SystemTime},
 };
@@ -19,6 +20,7 @@ use self::{executable::Executable, sampler::Sampler};
 use crate::{
     bpf,
     config::TraceConfig,
+    display::printable,
     history::History,
     overhead::Overhead,
     report::{Inputs, Report, Target, TargetState, build},
@@ -139,13 +141,13 @@ fn target(watch: &Watch, executable: &Executable, state: State) -> Target {
         pid: identity.pid,
         start_time,
         uptime_s,
-        comm: identity.comm.clone(),
-        exe: identity.exe.display().to_string(),
+        comm: printable(identity.comm.as_bytes()),
+        exe: printable(identity.exe.as_os_str().as_bytes()),
         build_id: executable.build_id(),
         go_version: executable.go_version(),
         module: executable.module(),
-        unit: identity.unit.clone(),
-        cgroup: identity.cgroup.clone(),
+        unit: identity.unit.as_ref().map(|unit| printable(unit.as_bytes())),
+        cgroup: identity.cgroup.as_ref().map(|cgroup| printable(cgroup.as_bytes())),
         state: match state {
             State::Running => TargetState::Running,
             State::Ended => TargetState::Ended,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use procfs::process::{MMPermissions, MMapPath, MemoryMap};
 
-use crate::binary::{Elf, printable};
+use crate::{binary::Elf, display::printable};
 
 /// One executable mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,8 @@ use std::{
 
 use procfs::{ProcError, process::Process};
 
+use crate::display::printable;
+
 /// How the user names the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selector {
@@ -164,7 +166,8 @@ fn in_unit(process: &Process, unit: &str) -> bool {
 fn candidate(process: &Process) -> Candidate {
     const COMMAND_CHARS: usize = 70;
     let command = process.cmdline().unwrap_or_default().join(" ");
-    Candidate { pid: process.pid(), command: command.chars().take(COMMAND_CHARS).collect() }
+    let shown: String = command.chars().take(COMMAND_CHARS).collect();
+    Candidate { pid: process.pid(), command: printable(shown.as_bytes()) }
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use super::{
     site::{OLD_MIN, judge},
 };
 use crate::{
+    display::{bytes, seconds},
     history::{History, Point},
     model::{Slope, poisson_mean_for_at_least, retained_heap_bytes},
     snapshot::{ContextKind, ContextSample},
-    units::{bytes, seconds},
 };
 
 /// Shorter windows say nothing at all.

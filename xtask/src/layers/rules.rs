@@ -9,7 +9,7 @@ use super::{
 
 /// The modules of leaktrace in pipeline order: each may import those before it.
 const ORDER: [&str; 21] = [
-    "units",
+    "display",
     "target",
     "binary",
     "probe",

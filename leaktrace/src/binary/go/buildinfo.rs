@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use crate::binary::{BinaryError, Blocks, Elf, printable};
+use crate::{
+    binary::{BinaryError, Blocks, Elf},
+    display::printable,
+};
 
 const MAGIC: &[u8] = b"\xff Go buildinf:";
 /// The blob is aligned to this.

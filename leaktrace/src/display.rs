@@ -1,4 +1,5 @@
-//! Numbers for people: binary units for bytes, short rates and times.
+//! Numbers for people (binary units for bytes, short rates and times), and text of others made
+//! fit for a terminal.
 
 const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
 
@@ -36,6 +37,12 @@ pub fn seconds(seconds: f64) -> String {
         7200..172_800 => format!("{}h {}m", whole / 3600, whole % 3600 / 60),
         _ => format!("{}d {}h", whole / 86400, whole % 86400 / 3600),
     }
+}
+
+/// `bytes` as text that can be shown: what a terminal would obey is replaced.
+pub fn printable(bytes: &[u8]) -> String {
+    let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    String::from_utf8_lossy(bytes).chars().map(shown).collect()
 }
 
 #[cfg(test)]
