@@ -236,6 +236,49 @@ fn a_full_live_map_samples_and_says_so() {
     assert_eq!(report["lost"], serde_json::json!({}));
 }
 
+/// LOSS-1: what finds no room is counted, said first, and nothing is claimed with confidence.
+#[test]
+fn a_flooded_live_map_counts_its_losses() {
+    let mut workload =
+        Workload::start(GO, &["exact", "-wait", "-creations", "60000", "-keep-every", "1"]);
+    let arguments = ["--duration", "60s", "--interval", "1s", "--live-entries", "1024"];
+    let trace = Trace::of(workload.pid(), &arguments);
+    workload.begin();
+    workload.truth();
+    std::thread::sleep(Duration::from_secs(11));
+    let report = trace.interrupt();
+    let lost = report["lost"]["live_full"].as_u64().unwrap();
+    assert!(lost > 1000, "{lost}");
+    assert!(["suspect", "inconclusive"].contains(&state(&report)), "{:#}", report["verdict"]);
+    assert_eq!(report["verdict"]["confidence_ratio"], 0.0);
+    assert!(report["verdict"]["reasons"][0].as_str().unwrap().contains("were lost"));
+    let sites = sites_at(&report, "exact.go", marked_line("exact.go", "// site: exact"));
+    assert_eq!(sum(&sites, "created"), 60_000, "creations stay exact");
+}
+
+/// NET-1: no socket of any internet protocol is opened.
+#[test]
+fn nothing_is_opened_to_the_network() {
+    let workload = Workload::start(GO, &["podsync", "-mode", "fixed"]);
+    let trace = Trace::of(workload.pid(), &["--duration", "20s", "--interval", "1s"]);
+    let folder = format!("/proc/{}/fd", trace.process.pid());
+    let sockets: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|link| {
+            Some(link.to_str()?.strip_prefix("socket:[")?.trim_end_matches(']').to_owned())
+        })
+        .collect();
+    let net = format!("/proc/{}/net", trace.process.pid());
+    for protocol in ["tcp", "tcp6", "udp", "udp6", "raw", "raw6"] {
+        let Ok(table) = std::fs::read_to_string(format!("{net}/{protocol}")) else { continue };
+        for inode in table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(9)) {
+            assert!(!sockets.iter().any(|socket| socket == inode), "{protocol} socket {inode}");
+        }
+    }
+    trace.interrupt();
+}
+
 /// A process that is not Go: contexts are unavailable, by name; its memory is traced.
 #[test]
 fn a_native_process_that_grows_is_suspect() {

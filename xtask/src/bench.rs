@@ -19,7 +19,7 @@ use crate::{
 };
 
 const PACKAGES: usize = 35;
-const FUNCTIONS_PER_PACKAGE: usize = 2000;
+const FUNCTIONS_PER_PACKAGE: usize = 2060;
 
 /// Builds everything and prints the tables.
 pub fn run() -> Result<()> {

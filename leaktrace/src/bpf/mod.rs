@@ -12,3 +12,6 @@ mod read;
 pub use attach::{BpfError, Limits, Target, Tracer};
 pub use features::check as check_features;
 pub use read::{ContextReadout, SiteReadout};
+
+#[cfg(test)]
+mod object_tests;

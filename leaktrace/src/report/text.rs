@@ -67,8 +67,8 @@ fn headline(out: &mut String, report: &Report) {
     let width = COLUMNS.saturating_sub(2 + word.len() + confidence.len());
     line(out, &format!("{left:<width$}  {style}{word}{confidence}{style:#}"));
     let module = target.module.as_deref().unwrap_or(&target.exe);
-    let unit = target.unit.as_deref().unwrap_or_default();
-    line(out, &format!("{DIM}{}  {unit}{DIM:#}", tail(module, 60)));
+    let unit = target.unit.as_deref().map_or_else(String::new, |unit| format!("  {unit}"));
+    line(out, &format!("{DIM}{}{unit}{DIM:#}", tail(module, 60)));
     if target.state != TargetState::Running {
         let what = match target.state {
             TargetState::Replaced => "executed a file, and is another program since",

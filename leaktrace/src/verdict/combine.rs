@@ -286,7 +286,12 @@ fn rss_beside_leak(evidence: &Evidence<'_>, verdict: &Verdict) -> String {
         Some(rss) if rss.shape == RssShape::Flat => {
             "the RSS does not grow yet: the heap still has room".to_owned()
         }
-        Some(rss) => grows_by(&rss),
+        Some(rss) => format!(
+            "{}; the contexts by themselves explain at least {}/s of it (modelled), what hangs on \
+             them and garbage come on top",
+            grows_by(&rss),
+            bytes(bytes_per_s)
+        ),
     }
 }
 

@@ -1,0 +1,180 @@
+//! The report of one made-up trace, word for word: a change of the text or of the JSON schema
+//! shows as a difference here. `UPDATE_GOLDEN=1 cargo test --test golden` accepts it.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use leaktrace::{
+    binary::Frame,
+    history::History,
+    overhead::Overhead,
+    probe::Unavailable,
+    report::{Inputs, NamedSite, Report, Target, TargetState, build, render_json, render_text},
+    snapshot::{
+        ContextKind, ContextSample, HostSample, Instant, ProcessSample, RollupSample, SiteSample,
+        Snapshot,
+    },
+    verdict::{Evidence, assess},
+};
+use leaktrace_common::{LIFETIME_BUCKETS, lifetime_bucket};
+
+const MIB: u64 = 1 << 20;
+const LEAKY: u64 = 0xfeed_0000_0000_0001;
+const HONEST: u64 = 0xbeef_0000_0000_0001;
+
+fn instant(s: u64) -> Instant {
+    let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + s);
+    Instant { monotonic_ns: (5000 + s) * 1_000_000_000, wall }
+}
+
+fn site(created: u64, released: u64) -> SiteSample {
+    let mut lifetimes = [0; LIFETIME_BUCKETS];
+    lifetimes[lifetime_bucket(3_000_000)] = released;
+    let outstanding = created - released;
+    SiteSample { created, released, collected: 0, outstanding, lifetimes }
+}
+
+/// A kubelet that keeps 48 of 50 contexts a second, beside 100 honest ones.
+fn snapshot(s: u64) -> Snapshot {
+    let sites = HashMap::from([(LEAKY, site(50 * s, 2 * s)), (HONEST, site(100 * s, 100 * s))]);
+    let contexts = ContextSample {
+        sites,
+        released_untracked: 3,
+        repeated_cancels: 7,
+        probe_hits: 252 * s + 10,
+        sample_divisor: 1,
+        lost: Vec::new(),
+    };
+    let process = ProcessSample {
+        rss_bytes: Some(118 * MIB + s * 48_000),
+        rss_anon_bytes: Some(90 * MIB + s * 48_000),
+        rss_file_bytes: Some(28 * MIB),
+        rss_shmem_bytes: Some(0),
+        vm_data_bytes: Some(400 * MIB),
+        threads: Some(17),
+        minor_faults: Some(100 * s),
+        major_faults: Some(0),
+        cpu_ticks: None,
+    };
+    let host =
+        HostSample { mem_total_bytes: Some(2048 * MIB), mem_available_bytes: Some(600 * MIB) };
+    Snapshot { at: instant(s), process, host, contexts: Some(contexts) }
+}
+
+fn frames(chain: &[(&str, &str, u32)]) -> Vec<Frame> {
+    let frame = |(function, file, line): &(&str, &str, u32)| Frame {
+        function: (*function).to_owned(),
+        file: (*file).to_owned(),
+        line: *line,
+        inlined: false,
+    };
+    chain.iter().map(frame).collect()
+}
+
+fn names() -> HashMap<u64, NamedSite> {
+    let kubelet = "k8s.io/kubernetes/pkg/kubelet";
+    let leaky = frames(&[
+        ("context.WithCancel", "context/context.go", 241),
+        (
+            &format!("{kubelet}.(*podWorkers).startPodSync"),
+            &format!("{kubelet}/pod_workers.go"),
+            1155,
+        ),
+        (
+            &format!("{kubelet}.(*podWorkers).podWorkerLoop"),
+            &format!("{kubelet}/pod_workers.go"),
+            1233,
+        ),
+        ("runtime.goexit", "runtime/asm_amd64.s", 1771),
+    ]);
+    let honest = frames(&[
+        ("context.WithDeadlineCause", "context/context.go", 643),
+        ("context.WithTimeout", "context/context.go", 704),
+        ("google.golang.org/grpc.newClientStream", "google.golang.org/grpc/stream.go", 212),
+    ]);
+    HashMap::from([
+        (LEAKY, NamedSite { frames: leaky, kind: ContextKind::Cancel }),
+        (HONEST, NamedSite { frames: honest, kind: ContextKind::Timer }),
+    ])
+}
+
+fn target() -> Target {
+    let some = |text: &str| Some(text.to_owned());
+    Target {
+        pid: 1234,
+        start_time: some("2027-01-07T05:00:00Z"),
+        uptime_s: Some(703_000.0),
+        comm: "kubelet".to_owned(),
+        exe: "/usr/bin/kubelet".to_owned(),
+        build_id: some("0123abcd"),
+        go_version: some("go1.26.3"),
+        module: some("k8s.io/kubernetes@v1.36.2"),
+        unit: some("kubelet.service"),
+        cgroup: some("/system.slice/kubelet.service"),
+        state: TargetState::Running,
+    }
+}
+
+fn report() -> Report {
+    let mut history = History::new(instant(0));
+    (0..=12).for_each(|reading| history.push(snapshot(reading * 5)));
+    let births_s = HashMap::from([(LEAKY, (0..2880).map(|i| f64::from(i) / 48.0).collect())]);
+    let names = names();
+    let kinds = names.iter().map(|(site, name)| (*site, name.kind)).collect();
+    let verdict = assess(&Evidence {
+        history: &history,
+        births_s: Some(&births_s),
+        kinds: &kinds,
+        releases_complete: true,
+        garbage_collected: true,
+        uptime_at_start_s: Some(702_940.0),
+    });
+    let rollup = |anonymous_bytes| RollupSample {
+        rss_bytes: anonymous_bytes + 28 * MIB,
+        pss_bytes: anonymous_bytes + 27 * MIB,
+        anonymous_bytes,
+        swap_bytes: 0,
+    };
+    build(Inputs {
+        target: target(),
+        history: &history,
+        verdict,
+        names,
+        rollups: [Some(rollup(90 * MIB)), Some(rollup(93 * MIB))],
+        overhead: Overhead {
+            cpu_ratio: Some(0.003),
+            rss_bytes: Some(23 * MIB),
+            map_bytes: 14 * MIB,
+            probe_hits: 15_130,
+            estimated_target_slowdown_ratio: 0.000_25,
+        },
+        unavailable: vec![Unavailable::new("an example", "made up for this test")],
+    })
+}
+
+#[track_caller]
+fn assert_golden(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text, expected, "{name} differs; see the head of this file");
+}
+
+#[test]
+fn the_text_report() {
+    let text = anstream::adapter::strip_str(&render_text(&report())).to_string();
+    assert!(text.lines().all(|line| line.chars().count() <= 100));
+    assert_golden("leak.txt", &text);
+}
+
+#[test]
+fn the_json_report() {
+    assert_golden("leak.json", &render_json(&report()).unwrap());
+}
