@@ -16,8 +16,8 @@ use leaktrace::{
     probe::Unavailable,
     report::{Inputs, NamedSite, Report, Target, TargetState, build, render_json, render_text},
     snapshot::{
-        ContextKind, ContextSample, HostSample, Instant, ProcessSample, RollupSample, SiteSample,
-        Snapshot,
+        ContextKind, ContextNature, ContextParent, ContextSample, HostSample, Instant,
+        ProcessSample, RollupSample, SiteSample, Snapshot,
     },
     verdict::{Evidence, assess},
 };
@@ -76,6 +76,14 @@ fn frames(chain: &[(&str, &str, u32)]) -> Vec<Frame> {
     chain.iter().map(frame).collect()
 }
 
+fn named(frames: Vec<Frame>, kind: ContextKind, parent: ContextParent) -> NamedSite {
+    let parent_type = match parent {
+        ContextParent::Cancellable => Some("*context.cancelCtx".to_owned()),
+        _ => None,
+    };
+    NamedSite { frames, nature: ContextNature { kind, parent }, parent_type }
+}
+
 fn names() -> HashMap<u64, NamedSite> {
     let kubelet = "k8s.io/kubernetes/pkg/kubelet";
     let leaky = frames(&[
@@ -98,8 +106,8 @@ fn names() -> HashMap<u64, NamedSite> {
         ("google.golang.org/grpc.newClientStream", "google.golang.org/grpc/stream.go", 212),
     ]);
     HashMap::from([
-        (LEAKY, NamedSite { frames: leaky, kind: ContextKind::Cancel }),
-        (HONEST, NamedSite { frames: honest, kind: ContextKind::Timer }),
+        (LEAKY, named(leaky, ContextKind::Cancel, ContextParent::Cancellable)),
+        (HONEST, named(honest, ContextKind::Timer, ContextParent::Unknown)),
     ])
 }
 
@@ -125,11 +133,11 @@ fn report() -> Report {
     (0..=12).for_each(|reading| history.push(snapshot(reading * 5)));
     let births_s = HashMap::from([(LEAKY, (0..2880).map(|i| f64::from(i) / 48.0).collect())]);
     let names = names();
-    let kinds = names.iter().map(|(site, name)| (*site, name.kind)).collect();
+    let natures = names.iter().map(|(site, name)| (*site, name.nature)).collect();
     let verdict = assess(&Evidence {
         history: &history,
         births_s: Some(&births_s),
-        kinds: &kinds,
+        natures: &natures,
         releases_complete: true,
         garbage_collected: true,
         uptime_at_start_s: Some(702_940.0),
@@ -164,7 +172,11 @@ fn assert_golden(name: &str, text: &str) {
         std::fs::write(&path, text).unwrap();
     }
     let expected = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(text, expected, "{name} differs; see the head of this file");
+    let lines = text.lines().zip(expected.lines()).enumerate();
+    for (number, (found, golden)) in lines {
+        assert_eq!(found, golden, "{name}:{}; see the head of this file", number + 1);
+    }
+    assert_eq!(text.len(), expected.len(), "{name} ends differently");
 }
 
 #[test]

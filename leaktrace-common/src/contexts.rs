@@ -12,7 +12,8 @@ pub const LIFETIME_FLOOR_LOG2_NS: u32 = 10;
 /// The site that takes creations whose own site found no room in the map.
 pub const OVERFLOW_SITE: u64 = 0;
 
-/// The call chain that identifies a site. Written once by BPF when its hash is first seen.
+/// What identifies a site: the call chain and the parent's type. Written once by BPF when its
+/// hash is first seen.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct SiteFrames {
@@ -20,8 +21,10 @@ pub struct SiteFrames {
     pub pcs: [u64; FRAMES_MAX],
     /// How many entries of `pcs` are set.
     pub depth: u64,
+    /// Address of the `runtime.itab` through which the parent was passed; it tells its type.
+    pub parent_itab: u64,
 }
-const _: () = assert!(size_of::<SiteFrames>() == 256);
+const _: () = assert!(size_of::<SiteFrames>() == 264);
 
 /// What happened at one site. Written by BPF with atomic adds, read by userspace.
 #[repr(C)]

@@ -33,7 +33,8 @@ const CLOSURE_CAPTURED: u64 = 8;
 /// `-EEXIST` as bpf_map_update_elem gives it back.
 const EEXIST: i32 = -17;
 
-/// A context at the address in RAX begins its life.
+/// A context at the address in RAX begins its life, under a parent passed as an interface value
+/// in RBX (itab) and RCX (data).
 #[inline(always)]
 pub fn try_create(ctx: &ProbeContext) -> Result<(), Lost> {
     // SAFETY: the kernel hands a uprobe program a valid pt_regs.
@@ -84,7 +85,9 @@ pub fn try_release_closure(ctx: &ProbeContext) -> Result<(), Lost> {
 /// The site of this creation with its counters: known, new, or the overflow site.
 #[inline(always)]
 fn creating_site(ctx: &ProbeContext) -> Result<(u64, *mut SiteCounters), Lost> {
-    let site = match stack::hash(ctx) {
+    // SAFETY: the kernel hands a uprobe program a valid pt_regs.
+    let parent_itab = unsafe { (*ctx.regs).rbx };
+    let site = match stack::hash(ctx, parent_itab) {
         Ok((site, Ok(()))) => site,
         Ok((site, Err(cut_short))) => {
             lost::count(ctx, cut_short);
@@ -98,7 +101,7 @@ fn creating_site(ctx: &ProbeContext) -> Result<(u64, *mut SiteCounters), Lost> {
     if let Some(counters) = SITES.get_ptr_mut(site) {
         return Ok((site, counters));
     }
-    if enter_site(ctx, site).is_err() {
+    if enter_site(ctx, site, parent_itab).is_err() {
         lost::count(ctx, Lost::SitesFull);
     } else if let Some(counters) = SITES.get_ptr_mut(site) {
         return Ok((site, counters));
@@ -114,8 +117,8 @@ fn creating_site(ctx: &ProbeContext) -> Result<(u64, *mut SiteCounters), Lost> {
     clippy::needless_borrows_for_generic_args,
     reason = "by value, a second copy of the frames would not fit on the stack"
 )]
-fn enter_site(ctx: &ProbeContext, site: u64) -> Result<(), Lost> {
-    let mut frames = SiteFrames { pcs: [0; FRAMES_MAX], depth: 0 };
+fn enter_site(ctx: &ProbeContext, site: u64, parent_itab: u64) -> Result<(), Lost> {
+    let mut frames = SiteFrames { pcs: [0; FRAMES_MAX], depth: 0, parent_itab };
     stack::collect(ctx, &mut frames)?;
     let zero = ZERO_COUNTERS.get(0).ok_or(Lost::MapMissing)?;
     // Another CPU may have been first; that is as good.

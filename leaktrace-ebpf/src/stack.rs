@@ -61,11 +61,11 @@ fn mix(hash: u64, pc: u64) -> u64 {
     (hash ^ pc).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
 }
 
-/// The hash of the call chain, never 0, and what kept it from being complete.
+/// The hash of `seed` and the call chain, never 0, and what kept it from being complete.
 #[inline(always)]
-pub fn hash(ctx: &ProbeContext) -> Result<(u64, Result<(), Lost>), Lost> {
+pub fn hash(ctx: &ProbeContext, seed: u64) -> Result<(u64, Result<(), Lost>), Lost> {
     let (mut walk, caller) = Walk::begin(ctx)?;
-    let mut hash = mix(FRAMES_MAX as u64, caller);
+    let mut hash = mix(seed, caller);
     for _ in 1..FRAMES_MAX {
         match walk.next() {
             Ok(0) => break,

@@ -153,6 +153,24 @@ impl Elf {
         self.sections.iter().find(|section| section.name == name)
     }
 
+    /// The pointer at `vaddr` when the file is loaded at its own addresses: from a relocation, or
+    /// as it stands in the file. None outside the file.
+    ///
+    /// # Errors
+    /// The file is truncated.
+    pub fn pointer(&self, file: &Blocks, vaddr: u64) -> Result<Option<u64>, BinaryError> {
+        let mut relocated = None;
+        self.relative_relocations(file, |address, value| {
+            relocated = (address == vaddr).then_some(value);
+            relocated.is_none()
+        })?;
+        match (relocated, self.file_offset(vaddr)) {
+            (Some(value), _) => Ok(Some(value)),
+            (None, Some(offset)) => file.u64(offset, "a pointer").map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
     /// Calls `visit(address, value)` for every relative relocation: when the file is loaded at
     /// its own addresses, the word at `address` becomes `value`. Stops when it gives `false`.
     ///

@@ -11,7 +11,7 @@ mod read;
 
 pub use attach::{BpfError, Limits, Target, Tracer};
 pub use features::check as check_features;
-pub use read::{ContextReadout, SiteReadout};
+pub use read::{ContextReadout, SiteOrigin, SiteReadout};
 
 #[cfg(test)]
 mod object_tests;

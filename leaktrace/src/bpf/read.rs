@@ -25,6 +25,15 @@ pub struct SiteReadout {
     pub counters: SiteCounters,
 }
 
+/// Where and under what the contexts of a site are made; live addresses.
+#[derive(Debug, Clone)]
+pub struct SiteOrigin {
+    /// Return addresses of the call chain, innermost first.
+    pub return_pcs: Vec<u64>,
+    /// The `runtime.itab` of the parent.
+    pub parent_itab: u64,
+}
+
 /// Everything counted so far.
 #[derive(Debug, Clone)]
 pub struct ContextReadout {
@@ -58,15 +67,16 @@ impl Tracer {
         })
     }
 
-    /// The call chain of every site seen so far.
+    /// The origin of every site seen so far.
     ///
     /// # Errors
     /// The map can't be read.
-    pub fn frames(&self) -> Result<StdHashMap<u64, Vec<u64>>, BpfError> {
+    pub fn origins(&self) -> Result<StdHashMap<u64, SiteOrigin>, BpfError> {
         let mut all = StdHashMap::new();
         self.for_each("SITE_FRAMES", SITES_MAX, |site: u64, frames: SiteFrames| {
             let depth = (frames.depth as usize).min(FRAMES_MAX);
-            all.insert(site, frames.pcs[..depth].to_vec());
+            let return_pcs = frames.pcs[..depth].to_vec();
+            all.insert(site, SiteOrigin { return_pcs, parent_itab: frames.parent_itab });
         })?;
         Ok(all)
     }

@@ -15,7 +15,7 @@ use crate::{
     model::retained_heap_bytes,
     overhead::Overhead,
     probe::Unavailable,
-    snapshot::{ContextKind, ContextSample, RollupSample},
+    snapshot::{ContextNature, ContextSample, RollupSample},
     symbolize::creator,
     verdict::{RssGrowth, RssShape, SiteJudgement, SiteState, State, Verdict},
 };
@@ -25,8 +25,10 @@ use crate::{
 pub struct NamedSite {
     /// Its call chain, innermost first.
     pub frames: Vec<Frame>,
-    /// How its contexts end.
-    pub kind: ContextKind,
+    /// What its contexts are by their making.
+    pub nature: ContextNature,
+    /// Type of the parent they hang under, where known.
+    pub parent_type: Option<String>,
 }
 
 /// What a trace found.
@@ -219,7 +221,7 @@ impl Interest {
 
 fn site(id: u64, series: &SiteSeries, judgement: Option<SiteJudgement>, name: NamedSite) -> Site {
     let growth = judgement.and_then(|judgement| judgement.growth);
-    let retained_bytes_each = retained_heap_bytes(name.kind);
+    let retained_bytes_each = retained_heap_bytes(name.nature.kind);
     Site {
         id: format!("{id:016x}"),
         frames: name.frames,
@@ -227,7 +229,8 @@ fn site(id: u64, series: &SiteSeries, judgement: Option<SiteJudgement>, name: Na
         released: series.latest.released,
         collected: series.latest.collected,
         outstanding: series.latest.outstanding,
-        pinned: None,
+        pinned: name.nature.is_unheld().then_some(false),
+        parent_type: name.parent_type,
         growth_per_s: growth.map(|growth| growth.per_s),
         growth_interval: growth.map(|growth| [growth.low, growth.high]),
         retained_bytes_each,

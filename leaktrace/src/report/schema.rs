@@ -200,8 +200,11 @@ pub struct Site {
     pub collected: u64,
     /// Neither.
     pub outstanding: u64,
-    /// Held by a cancellable ancestor; null while that is not looked up.
+    /// Held by a cancellable ancestor: false when its parent can never be cancelled, else null,
+    /// since ancestors are not looked up.
     pub pinned: Option<bool>,
+    /// Type of the parent that the contexts hang under; null when it is not in the executable.
+    pub parent_type: Option<String>,
     /// Theil-Sen slope of outstanding.
     pub growth_per_s: Option<f64>,
     /// Its 95 % interval.

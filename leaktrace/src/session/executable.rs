@@ -6,9 +6,11 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     binary::{Blocks, BuildInfo, Elf, GoBinary},
+    bpf::SiteOrigin,
     probe::{ContextFacts, Plan, Unavailable, plan},
     report::NamedSite,
-    symbolize::{Mappings, Symbolizer, context_kind},
+    snapshot::ContextNature,
+    symbolize::{Mappings, Symbolizer, context_kind, context_parent},
     target::Watch,
 };
 
@@ -85,16 +87,18 @@ impl Executable {
         build.module.clone().or_else(|| build.path.clone())
     }
 
-    /// Names the sites by their call chains.
-    pub fn name_sites(&self, frames: &HashMap<u64, Vec<u64>>) -> HashMap<u64, NamedSite> {
-        let (Some(go), Some(mappings)) = (&self.go, &self.mappings) else {
+    /// Names the sites by their origins.
+    pub fn name_sites(&self, origins: &HashMap<u64, SiteOrigin>) -> HashMap<u64, NamedSite> {
+        let (Some(elf), Some(go), Some(mappings)) = (&self.elf, &self.go, &self.mappings) else {
             return HashMap::new();
         };
-        let mut symbolizer = Symbolizer::new(&self.file, go, mappings);
-        let named = frames.iter().map(|(site, return_pcs)| {
-            let frames = symbolizer.frames(return_pcs);
+        let mut symbolizer = Symbolizer::new(&self.file, elf, go, mappings);
+        let named = origins.iter().map(|(site, origin)| {
+            let frames = symbolizer.frames(&origin.return_pcs);
+            let parent_type = symbolizer.itab_type(origin.parent_itab);
             let kind = context_kind(&frames);
-            (*site, NamedSite { frames, kind })
+            let nature = ContextNature { kind, parent: context_parent(parent_type.as_deref()) };
+            (*site, NamedSite { frames, nature, parent_type })
         });
         named.collect()
     }

@@ -68,12 +68,12 @@ pub async fn trace(
         sampler.costs(),
     );
     let found = sampler.finish();
-    let names = executable.name_sites(&found.frames);
-    let kinds = names.iter().map(|(site, name)| (*site, name.kind)).collect();
+    let names = executable.name_sites(&found.origins);
+    let natures = names.iter().map(|(site, name)| (*site, name.nature)).collect();
     let verdict = assess(&Evidence {
         history: &found.history,
         births_s: found.births_s.as_ref(),
-        kinds: &kinds,
+        natures: &natures,
         releases_complete: executable.plan().releases_complete,
         garbage_collected: executable.go_version().is_some(),
         uptime_at_start_s: uptime_s(&watch, found.history.start().wall),

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::executable::Executable;
 use crate::{
-    bpf::{BpfError, Limits, Target, Tracer},
+    bpf::{BpfError, Limits, SiteOrigin, Target, Tracer},
     config::TraceConfig,
     history::History,
     probe::Unavailable,
@@ -29,8 +29,8 @@ pub struct Found {
     pub history: History,
     /// Births of the tracked survivors by site, in seconds since the start.
     pub births_s: Option<HashMap<u64, Vec<f64>>>,
-    /// Return addresses by site.
-    pub frames: HashMap<u64, Vec<u64>>,
+    /// By site.
+    pub origins: HashMap<u64, SiteOrigin>,
     pub unavailable: Vec<Unavailable>,
 }
 
@@ -104,19 +104,19 @@ impl Sampler {
     pub fn finish(mut self) -> Found {
         let tracer = self.tracer.take();
         let births_s = tracer.as_ref().map(|tracer| self.births_s(tracer)).transpose();
-        let frames = tracer.as_ref().map(Tracer::frames).transpose();
+        let origins = tracer.as_ref().map(Tracer::origins).transpose();
         let births_s = births_s.unwrap_or_else(|error| {
             self.give_up_on("the ages of outstanding contexts", &error);
             None
         });
-        let frames = frames.unwrap_or_else(|error| {
+        let origins = origins.unwrap_or_else(|error| {
             self.give_up_on("call chains", &error);
             None
         });
         Found {
             history: self.history,
             births_s,
-            frames: frames.unwrap_or_default(),
+            origins: origins.unwrap_or_default(),
             unavailable: self.unavailable,
         }
     }

@@ -18,6 +18,35 @@ pub enum ContextKind {
     AfterFunc,
 }
 
+/// What the parent of a site's contexts can do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ContextParent {
+    /// Not known: its type hides further ancestors.
+    #[default]
+    Unknown,
+    /// It can be cancelled, so it holds its children.
+    Cancellable,
+    /// Neither it nor any ancestor can ever be cancelled, so it holds nobody.
+    Uncancellable,
+}
+
+/// What contexts of a site are by their making.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ContextNature {
+    /// How they end.
+    pub kind: ContextKind,
+    /// What they hang under.
+    pub parent: ContextParent,
+}
+
+impl ContextNature {
+    /// Nobody but its user holds such a context: forgotten, it is garbage. (A timer holds its
+    /// context until the deadline.)
+    pub fn is_unheld(self) -> bool {
+        self.parent == ContextParent::Uncancellable && self.kind != ContextKind::Timer
+    }
+}
+
 /// What one site has done so far.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SiteSample {

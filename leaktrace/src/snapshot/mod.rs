@@ -7,7 +7,7 @@ mod host;
 mod own;
 mod process;
 
-pub use contexts::{ContextKind, ContextSample, SiteSample};
+pub use contexts::{ContextKind, ContextNature, ContextParent, ContextSample, SiteSample};
 pub use host::HostSample;
 pub use own::OwnSample;
 pub use process::{ProcessSample, RollupSample};

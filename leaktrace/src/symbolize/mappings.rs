@@ -67,6 +67,12 @@ impl Mappings {
         address.checked_sub(self.bias)
     }
 
+    /// The file's own address of what lies at `address`, if that is in the main executable's image;
+    /// whether it is, the file's segments tell.
+    pub const fn in_file(&self, address: u64) -> Option<u64> {
+        address.checked_sub(self.bias)
+    }
+
     /// `name+0xoffset`, or the bare address.
     pub fn describe(&self, address: u64) -> String {
         self.find(address).map_or_else(

@@ -10,8 +10,8 @@ pub use mappings::{Mapping, Mappings};
 use std::collections::HashMap;
 
 use crate::{
-    binary::{Blocks, Frame, GoBinary},
-    snapshot::ContextKind,
+    binary::{Blocks, Elf, Frame, GoBinary},
+    snapshot::{ContextKind, ContextParent},
 };
 
 /// Memory for all frames given out: several times what the sites of a real program need. Beyond
@@ -21,6 +21,7 @@ const FRAMES_BYTES_MAX: usize = 64 << 20;
 /// Everything needed to name addresses of one process.
 pub struct Symbolizer<'a> {
     file: &'a Blocks,
+    elf: &'a Elf,
     go: &'a GoBinary,
     mappings: &'a Mappings,
     cache: HashMap<u64, Vec<Frame>>,
@@ -29,8 +30,15 @@ pub struct Symbolizer<'a> {
 
 impl<'a> Symbolizer<'a> {
     /// For the process that runs `go` (in `file`), mapped as `mappings` say.
-    pub fn new(file: &'a Blocks, go: &'a GoBinary, mappings: &'a Mappings) -> Self {
-        Self { file, go, mappings, cache: HashMap::new(), bytes_left: FRAMES_BYTES_MAX }
+    pub fn new(file: &'a Blocks, elf: &'a Elf, go: &'a GoBinary, mappings: &'a Mappings) -> Self {
+        let (cache, bytes_left) = (HashMap::new(), FRAMES_BYTES_MAX);
+        Self { file, elf, go, mappings, cache, bytes_left }
+    }
+
+    /// The name of the dynamic type behind a live itab; none if it is not in the file.
+    pub fn itab_type(&self, itab: u64) -> Option<String> {
+        let itab = self.mappings.in_file(itab)?;
+        self.go.table.itab_type(self.file, self.elf, itab).ok().flatten()
     }
 
     /// The frames of a call chain of return addresses, innermost first.
@@ -78,6 +86,20 @@ pub fn context_kind(frames: &[Frame]) -> ContextKind {
     }
 }
 
+/// What a parent of this type can do. Source: context/context.go; a `WithValue` or a type of
+/// somebody else's hides what it hangs under.
+pub fn context_parent(parent_type: Option<&str>) -> ContextParent {
+    match parent_type {
+        Some("context.backgroundCtx" | "context.todoCtx" | "context.withoutCancelCtx") => {
+            ContextParent::Uncancellable
+        }
+        Some("*context.cancelCtx" | "*context.timerCtx" | "*context.afterFuncCtx") => {
+            ContextParent::Cancellable
+        }
+        _ => ContextParent::Unknown,
+    }
+}
+
 /// The frame to blame: the first outside package context.
 pub fn creator(frames: &[Frame]) -> Option<&Frame> {
     frames.iter().find(|frame| !frame.function.starts_with("context.")).or(frames.first())
@@ -85,10 +107,10 @@ pub fn creator(frames: &[Frame]) -> Option<&Frame> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mappings, Symbolizer, context_kind, creator};
+    use super::{Mappings, Symbolizer, context_kind, context_parent, creator};
     use crate::{
-        binary::{Blocks, Frame, GoBinary, PcLnTab},
-        snapshot::ContextKind,
+        binary::{Blocks, Elf, Frame, GoBinary, Machine, PcLnTab},
+        snapshot::{ContextKind, ContextParent},
     };
 
     fn frames(functions: &[(&str, bool)]) -> Vec<Frame> {
@@ -119,6 +141,17 @@ mod tests {
     }
 
     #[test]
+    fn only_known_parents_are_judged() {
+        let parent = |name| context_parent(Some(name));
+        assert_eq!(parent("context.backgroundCtx"), ContextParent::Uncancellable);
+        assert_eq!(parent("*context.timerCtx"), ContextParent::Cancellable);
+        for hiding in ["*context.valueCtx", "context.stopCtx", "main.myContext"] {
+            assert_eq!(parent(hiding), ContextParent::Unknown, "{hiding}");
+        }
+        assert_eq!(context_parent(None), ContextParent::Unknown);
+    }
+
+    #[test]
     fn the_creator_is_the_first_caller_outside_the_package() {
         let chain = frames(&[("context.WithCancel", false), ("main.f", true), ("main.g", false)]);
         assert_eq!(creator(&chain).unwrap().function, "main.f");
@@ -129,8 +162,9 @@ mod tests {
     #[test]
     fn frames_that_would_fill_the_memory_are_not_named() {
         let (file, go) = (Blocks::new(Vec::new()), GoBinary { table: PcLnTab::for_test() });
-        let mappings = Mappings::for_test();
-        let mut symbolizer = Symbolizer::new(&file, &go, &mappings);
+        let (elf, mappings) =
+            (Elf::for_test(Machine::Amd64, false, Vec::new()), Mappings::for_test());
+        let mut symbolizer = Symbolizer::new(&file, &elf, &go, &mappings);
         symbolizer.bytes_left = 1000;
         symbolizer.cache.insert(0x1234, frames(&[("x".repeat(600).as_str(), false)]));
         let functions: Vec<_> =

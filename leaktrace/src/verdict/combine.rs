@@ -10,7 +10,7 @@ use crate::{
     display::{bytes, seconds},
     history::{History, Point},
     model::{Slope, poisson_mean_for_at_least, retained_heap_bytes},
-    snapshot::{ContextKind, ContextSample},
+    snapshot::{ContextNature, ContextSample},
 };
 
 /// Shorter windows say nothing at all.
@@ -47,8 +47,8 @@ pub struct Evidence<'a> {
     /// Births of the tracked survivors by site, in seconds since the start; none when contexts
     /// could not be counted.
     pub births_s: Option<&'a HashMap<u64, Vec<f64>>>,
-    /// Kinds of the sites, where known.
-    pub kinds: &'a HashMap<u64, ContextKind>,
+    /// What the contexts of the sites are by their making, where known.
+    pub natures: &'a HashMap<u64, ContextNature>,
     /// Every way to release a context is probed.
     pub releases_complete: bool,
     /// The heap is garbage-collected: it grows for a while without leaking.
@@ -110,7 +110,7 @@ fn judge_sites(evidence: &Evidence<'_>) -> Vec<(u64, SiteJudgement)> {
             latest: &series.latest,
             births_s: births.get(site).map_or(&[], Vec::as_slice),
             sample_divisor: contexts.sample_divisor,
-            kind: evidence.kinds.get(site).copied().unwrap_or_default(),
+            nature: evidence.natures.get(site).copied().unwrap_or_default(),
             process_is_young: evidence.uptime_at_start_s.is_none_or(|uptime| uptime < young_s),
             window_s: history.duration_s(),
         });
@@ -163,8 +163,9 @@ fn from_contexts(evidence: &Evidence<'_>, contexts: &ContextSample, verdict: &mu
     verdict.reasons.extend(doubts.into_iter().map(|(_, why)| why));
     if verdict.state >= State::Suspect {
         verdict.reasons.push(
-            "who holds these contexts is not looked up (pinned: unknown): those that only their \
-             creator knew are freed by the garbage collector and cost nothing"
+            "whether an ancestor further up holds these contexts is not looked up (pinned: \
+             unknown): those that only their creator knew are freed by the garbage collector and \
+             cost nothing"
                 .to_owned(),
         );
     }
@@ -192,9 +193,10 @@ fn doubts(sites: &[(u64, SiteJudgement)]) -> Vec<(State, String)> {
             State::Inconclusive,
             "grows, but its contexts usually live too long for this window; trace for longer",
         )),
-        SiteState::Collectable => {
-            Some((State::NoLeak, "grows, but the garbage collector frees its contexts"))
-        }
+        SiteState::Collectable => Some((
+            State::NoLeak,
+            "grows, but nobody holds its contexts: the garbage collector frees them",
+        )),
     };
     let mut found: Vec<(State, &str, usize)> = Vec::new();
     for (state, why) in sites.iter().filter_map(|(_, site)| doubt(site.state)) {
@@ -273,7 +275,7 @@ fn rss_beside_leak(evidence: &Evidence<'_>, verdict: &Verdict) -> String {
         .iter()
         .filter(|(_, site)| site.state == SiteState::Leak)
         .map(|(id, site)| {
-            let kind = evidence.kinds.get(id).copied().unwrap_or_default();
+            let kind = evidence.natures.get(id).copied().unwrap_or_default().kind;
             site.growth.map_or(0.0, |g| g.per_s) * retained_heap_bytes(kind) as f64
         })
         .sum::<f64>();

@@ -74,7 +74,7 @@ impl Window {
         assess(&Evidence {
             history: &history,
             births_s: self.contexts.then_some(&births_s),
-            kinds: &HashMap::new(),
+            natures: &HashMap::new(),
             releases_complete: self.releases_complete,
             garbage_collected: false,
             uptime_at_start_s: Some(7200.0),

@@ -8,7 +8,7 @@ use crate::{
     model::{
         Slope, bucket_ceiling_s, count_at_least, quantile_ceiling_s, theil_sen, wilson_lower_bound,
     },
-    snapshot::{ContextKind, SiteSample},
+    snapshot::{ContextKind, ContextNature, SiteSample},
 };
 
 /// Old means this many times the usual lifetime, which is itself a bound from above.
@@ -58,8 +58,8 @@ pub struct SiteEvidence<'a> {
     pub births_s: &'a [f64],
     /// Contexts that each tracked survivor stands for.
     pub sample_divisor: u64,
-    /// How its contexts end.
-    pub kind: ContextKind,
+    /// What its contexts are by their making.
+    pub nature: ContextNature,
     /// The process was not much older than the window when tracing began: what it keeps for
     /// long may still be filling up.
     pub process_is_young: bool,
@@ -76,7 +76,8 @@ pub enum SiteState {
     Unresolved,
     /// It has kept old contexts, but not from all of the window: it may have begun lately.
     Recent,
-    /// It grows, and the garbage collector is seen to free its contexts.
+    /// It grows, but nobody holds its contexts: their parent can never be cancelled, or the
+    /// garbage collector is seen to free them.
     Collectable,
     /// It grows, but its contexts end at their deadline.
     BoundedByDeadline,
@@ -129,7 +130,7 @@ fn state(site: &SiteEvidence<'_>, judgement: &SiteJudgement, parts: &Parts, old:
     let SiteSample { collected, outstanding, .. } = *site.latest;
     let freed = collected as f64 / (collected + outstanding).max(1) as f64;
     let growing = judgement.growth.is_some_and(|growth| growth.low > 0.0);
-    if growing && freed >= COLLECTED_RATIO {
+    if growing && (freed >= COLLECTED_RATIO || site.nature.is_unheld()) {
         SiteState::Collectable
     } else if site.window_s < HORIZONS_PER_WINDOW * judgement.horizon_s {
         if growing { SiteState::Unresolved } else { SiteState::Clean }
@@ -137,7 +138,7 @@ fn state(site: &SiteEvidence<'_>, judgement: &SiteJudgement, parts: &Parts, old:
         SiteState::Clean
     } else if !parts.leave_throughout() {
         SiteState::Recent
-    } else if site.kind == ContextKind::Timer {
+    } else if site.nature.kind == ContextKind::Timer {
         SiteState::BoundedByDeadline
     } else if judgement.never_released_ratio < never_released_needed(old) {
         SiteState::ReleasedLate

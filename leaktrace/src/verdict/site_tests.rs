@@ -4,7 +4,7 @@
 use leaktrace_common::{LIFETIME_BUCKETS, lifetime_bucket};
 
 use super::{SiteEvidence, SiteJudgement, SiteState, judge};
-use crate::snapshot::{ContextKind, SiteSample};
+use crate::snapshot::{ContextKind, ContextNature, ContextParent, SiteSample};
 
 /// Never released.
 const FOREVER: f64 = f64::INFINITY;
@@ -12,7 +12,7 @@ const FOREVER: f64 = f64::INFINITY;
 struct Site {
     contexts: Vec<(f64, f64)>,
     window_s: f64,
-    kind: ContextKind,
+    nature: ContextNature,
     collected: u64,
     process_is_young: bool,
 }
@@ -20,8 +20,8 @@ struct Site {
 impl Site {
     fn new(window_s: f64, contexts: impl IntoIterator<Item = (f64, f64)>) -> Self {
         let contexts = contexts.into_iter().filter(|(birth, _)| *birth < window_s).collect();
-        let (kind, collected) = (ContextKind::Cancel, 0);
-        Self { contexts, window_s, kind, collected, process_is_young: false }
+        let (nature, collected) = (ContextNature::default(), 0);
+        Self { contexts, window_s, nature, collected, process_is_young: false }
     }
 
     fn judge(&self) -> SiteJudgement {
@@ -57,7 +57,7 @@ impl Site {
             latest: &latest,
             births_s: &births_s,
             sample_divisor: 1,
-            kind: self.kind,
+            nature: self.nature,
             process_is_young: self.process_is_young,
             window_s: self.window_s,
         })
@@ -184,10 +184,23 @@ fn what_the_collector_frees_is_no_leak() {
     assert_eq!(site.state(), SiteState::Collectable);
 }
 
+/// Long before the collector shows it: `WithCancel(Background())`, forgotten.
+#[test]
+fn what_hangs_under_background_is_no_leak() {
+    let mut site = Site::new(60.0, steady(20.0, |_| FOREVER));
+    site.nature.parent = ContextParent::Uncancellable;
+    assert_eq!(site.state(), SiteState::Collectable);
+    // Its timer holds it all the same.
+    site.nature.kind = ContextKind::Timer;
+    assert_eq!(site.state(), SiteState::BoundedByDeadline);
+    site.nature = ContextNature { kind: ContextKind::Cancel, parent: ContextParent::Cancellable };
+    assert_eq!(site.state(), SiteState::Leak);
+}
+
 #[test]
 fn a_deadline_bounds_the_growth() {
     let mut site = Site::new(60.0, steady(50.0, |_| FOREVER));
-    site.kind = ContextKind::Timer;
+    site.nature.kind = ContextKind::Timer;
     assert_eq!(site.state(), SiteState::BoundedByDeadline);
 }
 
@@ -224,7 +237,7 @@ fn sampled_survivors_stand_for_many() {
         latest: &latest,
         births_s: &births_s,
         sample_divisor: 16,
-        kind: ContextKind::Cancel,
+        nature: ContextNature::default(),
         process_is_young: false,
         window_s: 60.0,
     });

@@ -1,6 +1,6 @@
 //! A Go executable's own tables: build information, functions, lines, inlining.
 //!
-//! In: the ELF frame and its bytes. Out: functions by name and pc, source frames. Everything
+//! In: the ELF frame and its bytes. Out: functions by name and pc, source frames, type names. Everything
 //! comes from what the Go runtime itself needs at run time, so it survives stripping.
 
 mod buildinfo;
@@ -9,6 +9,7 @@ mod layout;
 mod moduledata;
 mod pclntab;
 mod symbols;
+mod types;
 
 pub use buildinfo::{BuildInfo, GoVersion};
 pub use functions::FuncInfo;

@@ -10,6 +10,7 @@ use crate::binary::{BinaryError, Blocks, Elf};
 /// Offsets in `runtime.moduledata` (runtime/symtab.go), the same in Go 1.21 to 1.27.
 const TEXT: u64 = 176;
 const ETEXT: u64 = 184;
+const TYPES: u64 = 296;
 /// Where the addresses of the header's five parts stand.
 const PARTS: [u64; 5] = [8, 32, 56, 80, 104];
 
@@ -25,6 +26,8 @@ pub(super) struct ModuleData {
     pub text: u64,
     /// Address of `go:func.*`.
     pub gofunc: u64,
+    /// Address that type name offsets are relative to.
+    pub types: u64,
 }
 
 impl ModuleData {
@@ -43,7 +46,7 @@ impl ModuleData {
         if !in_code {
             return Err(BinaryError::NotRecognised("the Go text lies outside the code segment"));
         }
-        Ok(Self { text, gofunc: word(layout.moduledata_gofunc)? })
+        Ok(Self { text, gofunc: word(layout.moduledata_gofunc)?, types: word(TYPES)? })
     }
 }
 

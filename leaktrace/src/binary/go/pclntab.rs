@@ -28,6 +28,8 @@ pub struct PcLnTab {
     pub(super) text: u64,
     /// File offset of `go:func.*`, the function data.
     pub(super) gofunc: u64,
+    /// Address that type name offsets are relative to.
+    pub(super) types: u64,
     pub(super) names: u64,
     pub(super) units: u64,
     pub(super) files: u64,
@@ -66,6 +68,7 @@ impl PcLnTab {
             functions: header.functions,
             text: module.text,
             gofunc,
+            types: module.types,
             names,
             units,
             files,
@@ -78,9 +81,9 @@ impl PcLnTab {
     #[cfg(test)]
     pub fn for_test() -> Self {
         let layout = super::layout::for_version(&"go1.26.3".into()).unwrap();
-        let (quantum, functions, text, gofunc) = (1, 1, 0, 0);
+        let (quantum, functions, text, gofunc, types) = (1, 1, 0, 0, 0);
         let [names, units, files, pctab, table] = [0; 5];
-        Self { layout, quantum, functions, text, gofunc, names, units, files, pctab, table }
+        Self { layout, quantum, functions, text, gofunc, types, names, units, files, pctab, table }
     }
 
     /// How many functions the binary has.
