@@ -1,7 +1,11 @@
 //! Builds the BPF object with the toolchain that builds leaktrace itself, or says in one sentence
 //! which tool is missing and which command installs it.
 
-use std::{env, path::Path, process::Command};
+use std::{
+    env,
+    path::Path,
+    process::{Command, ExitCode},
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya_build::{Package, Toolchain};
@@ -9,7 +13,18 @@ use aya_build::{Package, Toolchain};
 /// Links rustc 1.95's LLVM 22; see rust-toolchain.toml.
 const BPF_LINKER_VERSION: &str = "0.10.3";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match build() {
+        Ok(code) => code,
+        Err(error) => {
+            // The sentence alone: returned from main, it would drag a backtrace along.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build() -> Result<ExitCode> {
     if env::var_os("RUSTC_BOOTSTRAP").is_none_or(|value| value != "1") {
         return run_again_with_bootstrap();
     }
@@ -23,15 +38,15 @@ fn main() -> Result<()> {
     };
     env::set_current_dir(leaktrace_ebpf::MANIFEST_DIR)
         .context("can't enter the folder of leaktrace-ebpf")?;
-    aya_build::build_ebpf([package], Toolchain::Custom(&toolchain))
+    aya_build::build_ebpf([package], Toolchain::Custom(&toolchain))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The BPF build needs `-Z build-std=core` from a stable cargo. Only this process and its
 /// children get the switch; setting it for the whole build would change other crates.
-fn run_again_with_bootstrap() -> Result<()> {
+fn run_again_with_bootstrap() -> Result<ExitCode> {
     let status = Command::new(env::current_exe()?).env("RUSTC_BOOTSTRAP", "1").status()?;
-    ensure!(status.success(), "building the BPF programs failed, see above");
-    Ok(())
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn require_rust_src() -> Result<()> {

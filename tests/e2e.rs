@@ -14,7 +14,7 @@ use std::{
 
 use leaktrace::{
     binary::{Blocks, BuildInfo, Elf, GoBinary},
-    probe::{ContextFacts, plan},
+    probe::{ContextFacts, ProbePoint, Program, plan},
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -142,6 +142,28 @@ fn the_target_is_unharmed() {
     assert_eq!((last_words.as_str(), status.code()), ("bye\n", Some(0)));
 }
 
+/// What would be probed in a workload.
+fn probe_points(build: &str) -> Vec<ProbePoint> {
+    let file = Blocks::new(File::open(workload_path(build)).unwrap());
+    let elf = Elf::read(&file).unwrap();
+    let info = BuildInfo::read(&file, &elf).unwrap();
+    let go = GoBinary::read(&file, &elf, &info).unwrap();
+    plan(&ContextFacts::read(&file, &elf, &go).unwrap()).points
+}
+
+/// A profile-guided build inlines `cancel` into the closure that is given out as `CancelFunc`.
+#[test]
+fn counts_are_exact_where_cancel_is_inlined() {
+    let points = probe_points("go1.22.10-pgo");
+    let closures: Vec<_> = points
+        .iter()
+        .filter(|point| point.program == Program::ContextReleaseClosure)
+        .map(|point| point.function.as_str())
+        .collect();
+    assert_eq!(closures, ["context.WithCancel.func1"]);
+    exact_counts("go1.22.10-pgo");
+}
+
 /// The instruction at each probe point of a running workload, read from its memory.
 struct ProbedCode {
     memory: File,
@@ -153,12 +175,7 @@ impl ProbedCode {
     const BREAKPOINT: u8 = 0xcc;
 
     fn of(workload: &Workload) -> Self {
-        let file = Blocks::new(File::open(workload_path(GO)).unwrap());
-        let elf = Elf::read(&file).unwrap();
-        let build = BuildInfo::read(&file, &elf).unwrap();
-        let go = GoBinary::read(&file, &elf, &build).unwrap();
-        let plan = plan(&ContextFacts::read(&file, &elf, &go).unwrap());
-        let addresses: Vec<_> = plan.points.iter().map(|point| point.vaddr).collect();
+        let addresses: Vec<_> = probe_points(GO).iter().map(|point| point.vaddr).collect();
         assert_eq!(addresses.len(), 2);
         Self { memory: File::open(format!("/proc/{}/mem", workload.pid())).unwrap(), addresses }
     }

@@ -19,6 +19,8 @@ pub enum Link {
     Fixed,
     /// Position independent.
     Pie,
+    /// At a fixed address, optimised by a profile in which contexts are hot: `cancel` is inlined.
+    Pgo,
     /// At a fixed address, not stripped: other tools find nothing to probe otherwise.
     WithSymbols,
 }
@@ -28,20 +30,29 @@ impl Link {
         match self {
             Self::Fixed => "",
             Self::Pie => "-pie",
+            Self::Pgo => "-pgo",
             Self::WithSymbols => "-symbols",
         }
     }
 
     const fn build_mode(self) -> &'static str {
         match self {
-            Self::Fixed | Self::WithSymbols => "-buildmode=exe",
+            Self::Fixed | Self::Pgo | Self::WithSymbols => "-buildmode=exe",
             Self::Pie => "-buildmode=pie",
+        }
+    }
+
+    /// The profile is a CPU profile of `churn`, made once with Go 1.26.3.
+    const fn profile(self) -> &'static str {
+        match self {
+            Self::Pgo => "-pgo=context.pgo",
+            Self::Fixed | Self::Pie | Self::WithSymbols => "-pgo=off",
         }
     }
 
     const fn linker_flags(self) -> &'static str {
         match self {
-            Self::Fixed | Self::Pie => "-s -w",
+            Self::Fixed | Self::Pie | Self::Pgo => "-s -w",
             Self::WithSymbols => "",
         }
     }
@@ -61,7 +72,15 @@ pub fn build(toolchain: &Toolchain, link: Link) -> Result<PathBuf> {
     }
     eprintln!("building the workloads for {name}");
     let mut go = toolchain.command();
-    go.args(["build", link.build_mode(), "-trimpath", "-ldflags", link.linker_flags(), "-o"]);
+    go.args([
+        "build",
+        link.build_mode(),
+        link.profile(),
+        "-trimpath",
+        "-ldflags",
+        link.linker_flags(),
+        "-o",
+    ]);
     run(go.arg(&program).arg("."))?;
     Ok(program)
 }
