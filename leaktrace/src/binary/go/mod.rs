@@ -5,6 +5,7 @@
 
 mod buildinfo;
 mod functions;
+mod header;
 mod layout;
 mod moduledata;
 mod pclntab;

@@ -4,7 +4,7 @@
 //! Found by its first word, the pclntab's address, and proven by five neighbours that must point
 //! into the same table. In a position-independent file these words are relocations.
 
-use super::{layout::Layout, pclntab::Header};
+use super::{header::Header, layout::Layout};
 use crate::binary::{BinaryError, Blocks, Elf};
 
 /// Offsets in `runtime.moduledata` (runtime/symtab.go), the same in Go 1.21 to 1.27.
