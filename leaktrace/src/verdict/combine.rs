@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use super::{
-    RssGrowth, RssShape, SiteEvidence, SiteJudgement, SiteState, State, Verdict,
+    RssGrowth, RssShape, SiteEvidence, SiteJudgement, SiteState, State, Verdict, reasons,
     site::{OLD_MIN, judge},
 };
 use crate::{
-    display::{bytes, seconds},
+    display::bytes,
     history::{History, Point},
-    model::{Slope, poisson_mean_for_at_least, retained_heap_bytes},
+    model::poisson_mean_for_at_least,
     snapshot::{ContextNature, ContextSample},
 };
 
@@ -57,6 +57,14 @@ pub struct Evidence<'a> {
     pub uptime_at_start_s: Option<f64>,
 }
 
+impl Evidence<'_> {
+    /// The process may still be filling up what it means to keep: see `YOUNG_WINDOWS`.
+    pub fn is_young(&self) -> bool {
+        let young_s = YOUNG_WINDOWS * self.history.duration_s();
+        self.uptime_at_start_s.is_none_or(|uptime_s| uptime_s < young_s)
+    }
+}
+
 /// Weighs the evidence.
 pub fn assess(evidence: &Evidence<'_>) -> Verdict {
     let history = evidence.history;
@@ -101,7 +109,7 @@ fn judge_sites(evidence: &Evidence<'_>) -> Vec<(u64, SiteJudgement)> {
     };
     let history = evidence.history;
     let times_s = history.times_s();
-    let young_s = YOUNG_WINDOWS * history.duration_s();
+    let process_is_young = evidence.is_young();
     let judged = history.sites().iter().map(|(site, series)| {
         let judgement = judge(&SiteEvidence {
             times_s: &times_s,
@@ -111,7 +119,7 @@ fn judge_sites(evidence: &Evidence<'_>) -> Vec<(u64, SiteJudgement)> {
             births_s: births.get(site).map_or(&[], Vec::as_slice),
             sample_divisor: contexts.sample_divisor,
             nature: evidence.natures.get(site).copied().unwrap_or_default(),
-            process_is_young: evidence.uptime_at_start_s.is_none_or(|uptime| uptime < young_s),
+            process_is_young,
             window_s: history.duration_s(),
         });
         (*site, judgement)
@@ -152,7 +160,7 @@ fn from_contexts(evidence: &Evidence<'_>, contexts: &ContextSample, verdict: &mu
         );
         return from_rss(evidence.history, verdict);
     }
-    let doubts = doubts(&verdict.sites);
+    let doubts = reasons::doubts(&verdict.sites);
     let leaking: Vec<_> =
         verdict.sites.iter().filter(|(_, site)| site.state == SiteState::Leak).copied().collect();
     if leaking.is_empty() {
@@ -171,46 +179,6 @@ fn from_contexts(evidence: &Evidence<'_>, contexts: &ContextSample, verdict: &mu
     }
 }
 
-/// Sites that grow without being called leaks: the verdict each allows at best, and why.
-fn doubts(sites: &[(u64, SiteJudgement)]) -> Vec<(State, String)> {
-    let doubt = |state| match state {
-        SiteState::Clean | SiteState::Leak => None,
-        SiteState::BoundedByDeadline => {
-            Some((State::Suspect, "grows, but its contexts end at their deadline"))
-        }
-        SiteState::ReleasedLate => {
-            Some((State::Suspect, "grows, but many of its old contexts are released in the end"))
-        }
-        SiteState::NeverReleased => Some((
-            State::Suspect,
-            "grows and releases nothing, but the process is young: contexts that are meant to \
-             live long look the same; trace for longer",
-        )),
-        SiteState::Recent => {
-            Some((State::Inconclusive, "has kept old contexts only lately; trace for longer"))
-        }
-        SiteState::Unresolved => Some((
-            State::Inconclusive,
-            "grows, but its contexts usually live too long for this window; trace for longer",
-        )),
-        SiteState::Collectable => Some((
-            State::NoLeak,
-            "grows, but nobody holds its contexts: the garbage collector frees them",
-        )),
-    };
-    let mut found: Vec<(State, &str, usize)> = Vec::new();
-    for (state, why) in sites.iter().filter_map(|(_, site)| doubt(site.state)) {
-        match found.iter_mut().find(|(_, known, _)| *known == why) {
-            Some((_, _, count)) => *count += 1,
-            None => found.push((state, why, 1)),
-        }
-    }
-    found
-        .into_iter()
-        .map(|(state, why, count)| (state, format!("{count} site(s): {why}")))
-        .collect()
-}
-
 fn some_site_leaks(
     evidence: &Evidence<'_>,
     contexts: &ContextSample,
@@ -220,9 +188,8 @@ fn some_site_leaks(
     verdict.state = State::Leak;
     let surest = leaking.iter().map(|(_, site)| site.never_released_ratio).fold(0.0, f64::max);
     verdict.confidence_ratio = surest;
-    for (_, site) in leaking {
-        verdict.reasons.push(why_leak(site));
-    }
+    verdict.reasons.extend(leaking.iter().map(|(_, site)| reasons::leak(site)));
+    verdict.reasons.extend(reasons::without_releases(evidence, leaking));
     let (growth, released) = last_third(evidence.history, leaking);
     if growth - released < BALANCE_RATIO * growth {
         verdict.state = State::Suspect;
@@ -234,23 +201,7 @@ fn some_site_leaks(
             contexts.released_untracked
         ));
     }
-    verdict.reasons.push(rss_beside_leak(evidence, verdict));
-}
-
-fn why_leak(site: &SiteJudgement) -> String {
-    let (old, horizon) = (site.old, seconds(site.horizon_s));
-    match site.usual_lifetime_s {
-        Some(usual) => format!(
-            "{old} contexts are older than {horizon}, where the usual one is released within {}; \
-             more stay behind in every part of the window",
-            seconds(usual)
-        ),
-        None => format!(
-            "{old} contexts are older than {horizon}, and not one was released; more stay behind \
-             in every part of the window, in a process that has run long enough to release its \
-             older ones"
-        ),
-    }
+    verdict.reasons.push(reasons::rss_beside_leak(evidence, verdict));
 }
 
 /// In the last third of the window: growth of these sites, and releases of contexts made before
@@ -268,41 +219,14 @@ fn last_third(history: &History, sites: &[(u64, SiteJudgement)]) -> (f64, f64) {
     (growth, released(points.last()).saturating_sub(released(points.get(from))) as f64)
 }
 
-/// How the RSS fits to the leaking contexts.
-fn rss_beside_leak(evidence: &Evidence<'_>, verdict: &Verdict) -> String {
-    let bytes_per_s = verdict
-        .sites
-        .iter()
-        .filter(|(_, site)| site.state == SiteState::Leak)
-        .map(|(id, site)| {
-            let kind = evidence.natures.get(id).copied().unwrap_or_default().kind;
-            site.growth.map_or(0.0, |g| g.per_s) * retained_heap_bytes(kind) as f64
-        })
-        .sum::<f64>();
-    match verdict.rss {
-        None => "the RSS could not be read often enough for a slope".to_owned(),
-        Some(rss) if rss.floor_bytes_per_s > bytes_per_s && rss.shape == RssShape::Flat => format!(
-            "the RSS can't confirm it: growth below {}/s is lost in its noise in this window",
-            bytes(rss.floor_bytes_per_s)
-        ),
-        Some(rss) if rss.shape == RssShape::Flat => {
-            "the RSS does not grow yet: the heap still has room".to_owned()
-        }
-        Some(rss) => format!(
-            "{}; the contexts by themselves explain at least {}/s of it (modelled), what hangs on \
-             them and garbage come on top",
-            grows_by(&rss),
-            bytes(bytes_per_s)
-        ),
-    }
-}
-
 fn no_site_leaks(evidence: &Evidence<'_>, doubts: &[(State, String)], verdict: &mut Verdict) {
     verdict.state = doubts.iter().map(|(state, _)| *state).max().unwrap_or(State::NoLeak);
     let growing = verdict.rss.filter(|rss| rss.shape == RssShape::Growing);
     if let Some(rss) = growing {
         verdict.state = verdict.state.max(State::Suspect);
-        verdict.reasons.push(format!("{}, and no context site explains it", grows_by(&rss)));
+        verdict
+            .reasons
+            .push(format!("{}, and no context site explains it", reasons::grows_by(&rss)));
     }
     if verdict.state != State::NoLeak {
         return;
@@ -330,11 +254,6 @@ fn no_site_leaks(evidence: &Evidence<'_>, doubts: &[(State, String)], verdict: &
     }
 }
 
-fn grows_by(rss: &RssGrowth) -> String {
-    let Slope { per_s, low, high } = rss.slope;
-    format!("anonymous RSS grows by {}/s ({} to {})", bytes(per_s), bytes(low), bytes(high))
-}
-
 /// Without contexts only the RSS speaks: it can raise a suspicion, never name a leak.
 fn from_rss(history: &History, verdict: &mut Verdict) {
     let Some(rss) = verdict.rss else {
@@ -344,7 +263,7 @@ fn from_rss(history: &History, verdict: &mut Verdict) {
     match rss.shape {
         RssShape::Growing => {
             verdict.state = State::Suspect;
-            verdict.reasons.push(format!("{}; where is not known", grows_by(&rss)));
+            verdict.reasons.push(format!("{}; where is not known", reasons::grows_by(&rss)));
         }
         RssShape::WarmUp => {
             verdict.reasons.push("the RSS grew, but slows down: warm-up".to_owned());

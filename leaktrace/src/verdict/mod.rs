@@ -4,6 +4,7 @@
 //! every part of the window, and only from a trace long and complete enough. Non-goals: names.
 
 mod combine;
+mod reasons;
 mod rss;
 mod site;
 

@@ -42,6 +42,14 @@ const LATE_MIN: f64 = 4.0;
 const COLLECTED_RATIO: f64 = 0.05;
 /// At least this share of the contexts that got old must never be released later.
 const NEVER_RELEASED_RATIO: f64 = 0.8;
+/// A young process that has released nothing at a site must be watched at least so long,
+const YOUNG_WINDOW_MIN_S: f64 = 30.0;
+/// must go on creating in this last share of the window,
+const YOUNG_LAST_SHARE: f64 = 1.0 / 6.0;
+/// at no less than this share of its average rate: what fills up comes to its end.
+const YOUNG_RATE_RATIO: f64 = 0.5;
+/// Even then no count can say that these lives are not just long.
+const YOUNG_CONFIDENCE_MAX: f64 = 0.8;
 
 /// What is known of a site.
 #[derive(Debug, Clone, Copy)]
@@ -83,8 +91,8 @@ pub enum SiteState {
     BoundedByDeadline,
     /// It grows, but too many old contexts are released in the end.
     ReleasedLate,
-    /// It grows, but in a young process and without a single release: contexts that are meant to
-    /// live long look the same.
+    /// It has grown, but in a young process and without a single release, and not steadily enough
+    /// or for too short a time: contexts that are meant to live long look the same.
     NeverReleased,
     /// It leaks.
     Leak,
@@ -103,7 +111,8 @@ pub struct SiteJudgement {
     pub usual_lifetime_s: Option<f64>,
     /// Contexts older than the horizon, scaled when sampled.
     pub old: u64,
-    /// Lower 95 % bound of the share of contexts past the horizon that are never released.
+    /// Lower 95 % bound of the share of contexts past the horizon that are never released; at most
+    /// 0.8 where nothing at all was released in a young process.
     pub never_released_ratio: f64,
 }
 
@@ -123,7 +132,24 @@ pub fn judge(site: &SiteEvidence<'_>) -> SiteJudgement {
         never_released_ratio: wilson_lower_bound(old, old + late_releases),
     };
     judgement.state = state(site, &judgement, &parts, old);
+    if may_only_be_filling(site) {
+        judgement.never_released_ratio = judgement.never_released_ratio.min(YOUNG_CONFIDENCE_MAX);
+    }
     judgement
+}
+
+/// Contexts that are meant to live as long as their process look like this while they are made.
+const fn may_only_be_filling(site: &SiteEvidence<'_>) -> bool {
+    site.process_is_young && site.latest.released == 0
+}
+
+/// Whether the site goes on creating as before, up to the end of a window that is long enough.
+fn fills_without_end(site: &SiteEvidence<'_>) -> bool {
+    let created = |time_s| interpolate(site.times_s, site.created, time_s);
+    let last_s = YOUNG_LAST_SHARE * site.window_s;
+    let last = created(site.window_s) - created(site.window_s - last_s);
+    let all = created(site.window_s) - created(0.0);
+    site.window_s >= YOUNG_WINDOW_MIN_S && last >= YOUNG_RATE_RATIO * YOUNG_LAST_SHARE * all
 }
 
 fn state(site: &SiteEvidence<'_>, judgement: &SiteJudgement, parts: &Parts, old: f64) -> SiteState {
@@ -142,7 +168,7 @@ fn state(site: &SiteEvidence<'_>, judgement: &SiteJudgement, parts: &Parts, old:
         SiteState::BoundedByDeadline
     } else if judgement.never_released_ratio < never_released_needed(old) {
         SiteState::ReleasedLate
-    } else if site.process_is_young && site.latest.released == 0 {
+    } else if may_only_be_filling(site) && !fills_without_end(site) {
         SiteState::NeverReleased
     } else {
         SiteState::Leak

@@ -81,16 +81,29 @@ fn the_kubelet_pattern_is_a_leak_with_its_rate() {
     assert!(judgement.never_released_ratio > 0.99);
 }
 
+fn young(site: Site) -> Site {
+    Site { process_is_young: true, ..site }
+}
+
 /// Connections that stay look like this while they fill up.
 #[test]
-fn a_young_process_that_never_releases_is_only_suspect() {
-    let mut site = Site::new(60.0, steady(50.0, |_| FOREVER));
-    site.process_is_young = true;
-    assert_eq!(site.state(), SiteState::NeverReleased);
+fn a_young_process_that_never_releases_is_a_leak_only_if_it_goes_on_and_on() {
+    let judgement = young(Site::new(60.0, steady(50.0, |_| FOREVER))).judge();
+    assert_eq!(judgement.state, SiteState::Leak);
+    assert_eq!(judgement.never_released_ratio, 0.8, "no more confidence than that");
+    assert_eq!(young(Site::new(25.0, steady(50.0, |_| FOREVER))).state(), SiteState::NeverReleased);
+    for filled_by_s in [30.0, 40.0, 51.0] {
+        let filling = steady(50.0, |_| FOREVER).take_while(|(birth, _)| *birth < filled_by_s);
+        let state = young(Site::new(60.0, filling)).state();
+        assert_ne!(state, SiteState::Leak, "filled by {filled_by_s} s");
+    }
+}
+
+#[test]
+fn a_young_process_that_releases_others_is_judged_by_them() {
     // Short lives beside the kept ones say what is usual there.
     let mixed = |i| if i % 10 == 0 { FOREVER } else { 0.002 };
-    let site = Site { process_is_young: true, ..Site::new(60.0, steady(50.0, mixed)) };
-    assert_eq!(site.state(), SiteState::Leak);
+    assert_eq!(young(Site::new(60.0, steady(50.0, mixed))).state(), SiteState::Leak);
 }
 
 #[test]

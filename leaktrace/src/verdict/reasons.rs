@@ -1,0 +1,123 @@
+//! The sentences of a verdict: judgements in, words out, and for a doubt the verdict that it still
+//! allows.
+
+use super::{Evidence, RssGrowth, RssShape, SiteJudgement, SiteState, State, Verdict};
+use crate::{
+    display::{bytes, seconds},
+    model::{Slope, retained_heap_bytes},
+};
+
+/// Sites that grow without being called leaks: the verdict each allows at best, and why.
+pub fn doubts(sites: &[(u64, SiteJudgement)]) -> Vec<(State, String)> {
+    let doubt = |state| match state {
+        SiteState::Clean | SiteState::Leak => None,
+        SiteState::BoundedByDeadline => {
+            Some((State::Suspect, "grows, but its contexts end at their deadline"))
+        }
+        SiteState::ReleasedLate => {
+            Some((State::Suspect, "grows, but many of its old contexts are released in the end"))
+        }
+        SiteState::NeverReleased => Some((
+            State::Suspect,
+            "has grown and released nothing, but not steadily to the end of a window of 30 s or \
+             more, in a young process: contexts that are meant to live long look the same; trace \
+             for longer",
+        )),
+        SiteState::Recent => {
+            Some((State::Inconclusive, "has kept old contexts only lately; trace for longer"))
+        }
+        SiteState::Unresolved => Some((
+            State::Inconclusive,
+            "grows, but its contexts usually live too long for this window; trace for longer",
+        )),
+        SiteState::Collectable => Some((
+            State::NoLeak,
+            "grows, but nobody holds its contexts: the garbage collector frees them",
+        )),
+    };
+    let mut found: Vec<(State, &str, usize)> = Vec::new();
+    for (state, why) in sites.iter().filter_map(|(_, site)| doubt(site.state)) {
+        match found.iter_mut().find(|(_, known, _)| *known == why) {
+            Some((_, _, count)) => *count += 1,
+            None => found.push((state, why, 1)),
+        }
+    }
+    found
+        .into_iter()
+        .map(|(state, why, count)| (state, format!("{count} site(s): {why}")))
+        .collect()
+}
+
+/// Why a site is called a leak.
+pub fn leak(site: &SiteJudgement) -> String {
+    let (old, horizon) = (site.old, seconds(site.horizon_s));
+    match site.usual_lifetime_s {
+        Some(usual) => format!(
+            "{old} contexts are older than {horizon}, where the usual one is released within {}; \
+             more stay behind in every part of the window",
+            seconds(usual)
+        ),
+        None => format!(
+            "{old} contexts are older than {horizon}, and not one was ever seen released; more stay \
+             behind in every part of the window"
+        ),
+    }
+}
+
+/// What a site without releases means depends on the age of the process.
+pub fn without_releases(
+    evidence: &Evidence<'_>,
+    leaking: &[(u64, SiteJudgement)],
+) -> Option<String> {
+    let unreleased = leaking.iter().any(|(_, site)| site.usual_lifetime_s.is_none());
+    let uptime = evidence.uptime_at_start_s.map_or_else(
+        || "of unknown age".to_owned(),
+        |s| format!("{} old when tracing began", seconds(s)),
+    );
+    unreleased.then(|| match evidence.is_young() {
+        true => format!(
+            "nothing was released there, and the process was {uptime}: contexts that are meant to \
+             live as long as the process look the same while they are made; a longer trace tells \
+             them apart"
+        ),
+        false => format!(
+            "nothing was released there, though the process was {uptime}: were these contexts only \
+             meant to live long, as many older ones would have been released meanwhile"
+        ),
+    })
+}
+
+/// How the RSS fits to the leaking contexts.
+pub fn rss_beside_leak(evidence: &Evidence<'_>, verdict: &Verdict) -> String {
+    let bytes_per_s = verdict
+        .sites
+        .iter()
+        .filter(|(_, site)| site.state == SiteState::Leak)
+        .map(|(id, site)| {
+            let kind = evidence.natures.get(id).copied().unwrap_or_default().kind;
+            site.growth.map_or(0.0, |g| g.per_s) * retained_heap_bytes(kind) as f64
+        })
+        .sum::<f64>();
+    match verdict.rss {
+        None => "the RSS could not be read often enough for a slope".to_owned(),
+        Some(rss) if rss.floor_bytes_per_s > bytes_per_s && rss.shape == RssShape::Flat => format!(
+            "the RSS can't confirm it: growth below {}/s is lost in its noise in this window",
+            bytes(rss.floor_bytes_per_s)
+        ),
+        Some(rss) if rss.shape == RssShape::Flat => {
+            "the RSS does not grow yet: the heap still has room".to_owned()
+        }
+        Some(rss) => format!(
+            "{}; the leaking contexts by themselves add at least {}/s of live heap (modelled), what \
+             hangs on them and garbage come on top",
+            grows_by(&rss),
+            bytes(bytes_per_s)
+        ),
+    }
+}
+
+/// The slope of the RSS with its interval.
+pub fn grows_by(rss: &RssGrowth) -> String {
+    let Slope { per_s, low, high } = rss.slope;
+    format!("anonymous RSS grows by {}/s ({} to {})", bytes(per_s), bytes(low), bytes(high))
+}
