@@ -324,7 +324,8 @@ fn the_cost_is_reported_and_bounded() {
     let overhead = &report["overhead"];
     let map_bytes = overhead["map_bytes"].as_u64().unwrap();
     assert!((1 << 20..16 << 20).contains(&map_bytes), "{map_bytes}");
-    assert!(overhead["rss_bytes"].as_u64().unwrap() > 1 << 20);
+    let (rss, peak) = (&overhead["rss_bytes"], &overhead["rss_peak_bytes"]);
+    assert!(rss.as_u64().unwrap() > 1 << 20 && peak.as_u64() >= rss.as_u64(), "{rss}, {peak}");
     let contexts = &report["contexts"];
     let count = |field: &str| contexts[field].as_u64().unwrap();
     let seen = count("created") + count("released");

@@ -156,7 +156,8 @@ fn report() -> Report {
         rollups: [Some(rollup(90 * MIB)), Some(rollup(93 * MIB))],
         overhead: Overhead {
             cpu_ratio: Some(0.003),
-            rss_bytes: Some(23 * MIB),
+            rss_bytes: Some(8 * MIB),
+            rss_peak_bytes: Some(23 * MIB),
             map_bytes: 14 * MIB,
             probe_hits: 15_130,
             estimated_target_slowdown_ratio: 0.000_25,

@@ -205,7 +205,8 @@ fn start_costs(big: &Path) -> Result<()> {
     println!("from start to attached                     {:>8.3} s", median(seconds));
     let mib =
         |field: &str| last["overhead"][field].as_f64().unwrap_or(f64::NAN) / f64::from(1 << 20);
-    println!("own RSS, peak                              {:>8.1} MiB", mib("rss_bytes"));
+    println!("own RSS                                    {:>8.1} MiB", mib("rss_bytes"));
+    println!("own RSS, peak while loading                {:>8.1} MiB", mib("rss_peak_bytes"));
     println!("kernel maps                                {:>8.1} MiB", mib("map_bytes"));
     Ok(())
 }

@@ -13,8 +13,10 @@ const PROBE_HIT_S: f64 = 1e-6;
 pub struct Overhead {
     /// Own CPU time per wall time of the window; 1 is one CPU. Read from `/proc/self/stat`.
     pub cpu_ratio: Option<f64>,
-    /// Own highest resident size. Read from `/proc/self/status`.
+    /// Own resident size at the end of the trace. Read from `/proc/self/status`.
     pub rss_bytes: Option<u64>,
+    /// Own highest resident size, for a moment while the programs are loaded.
+    pub rss_peak_bytes: Option<u64>,
     /// Kernel memory of the BPF maps, as the kernel accounts it.
     pub map_bytes: u64,
     /// Probe hits. Counted.
@@ -36,7 +38,8 @@ impl Overhead {
         let per_wall = |seconds: f64| if duration_s > 0.0 { seconds / duration_s } else { 0.0 };
         Self {
             cpu_ratio: cpu_s.map(per_wall),
-            rss_bytes: after.rss_peak_bytes,
+            rss_bytes: after.rss_bytes,
+            rss_peak_bytes: after.rss_peak_bytes,
             map_bytes,
             probe_hits,
             estimated_target_slowdown_ratio: per_wall(probe_hits as f64 * PROBE_HIT_S),
@@ -51,7 +54,7 @@ mod tests {
 
     #[test]
     fn ratios_are_per_wall_time() {
-        let own = |cpu_s| OwnSample { cpu_s: Some(cpu_s), rss_peak_bytes: Some(9) };
+        let own = |cpu_s| OwnSample { cpu_s: Some(cpu_s), ..OwnSample::default() };
         let overhead = Overhead::new(own(1.0), own(1.5), 50.0, (7, 500_000));
         assert_eq!(overhead.cpu_ratio, Some(0.01));
         assert!((overhead.estimated_target_slowdown_ratio - 0.01).abs() < 1e-12);

@@ -130,7 +130,8 @@ impl Tracer {
     pub fn load(target: Target, limits: Limits) -> Result<Self, BpfError> {
         raise_memlock_limit();
         let level = if limits.log { LOG_LEVEL_DEBUG } else { 0 };
-        // Nothing in the object needs the kernel's own BTF, which costs 5 MB to read.
+        // Nothing in the object needs the kernel's own BTF. aya reads it all the same, which is
+        // most of our peak memory, but gives it back here.
         let mut ebpf = EbpfLoader::new()
             .btf(None)
             .override_global("AYA_LOG_LEVEL", &level, false)

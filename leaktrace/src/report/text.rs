@@ -218,7 +218,6 @@ fn table(out: &mut String, contexts: &Contexts) {
 
 fn memory(out: &mut String, report: &Report) {
     let rss = &report.rss;
-    let size = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |v| bytes(v as f64));
     let count = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |v| v.to_string());
     let slope = match (rss.anon_slope_bytes_per_s, rss.anon_slope_interval) {
         (Some(slope), Some([low, high])) => {
@@ -248,14 +247,19 @@ fn memory(out: &mut String, report: &Report) {
     );
 }
 
+fn size(value: Option<u64>) -> String {
+    value.map_or_else(|| "?".to_owned(), |value| bytes(value as f64))
+}
+
 fn cost(out: &mut String, report: &Report) {
     let overhead = &report.overhead;
     let percent = |ratio: f64| format!("{:.1} %", ratio * 100.0);
     let lost = if report.lost.is_empty() { "nothing" } else { "see above" };
     let own = format!(
-        "  cost    {} of one CPU, {} RSS, {} kernel maps; lost: {lost}",
+        "  cost    {} of one CPU, {} RSS (peak {}), {} kernel maps; lost: {lost}",
         overhead.cpu_ratio.map_or_else(|| "?".to_owned(), percent),
-        overhead.rss_bytes.map_or_else(|| "?".to_owned(), |v| bytes(v as f64)),
+        size(overhead.rss_bytes),
+        size(overhead.rss_peak_bytes),
         bytes(overhead.map_bytes as f64),
     );
     let target = format!(
