@@ -70,14 +70,17 @@ const _: () = assert!(size_of::<LiveContext>() == 16);
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ContextTotals {
-    /// First cancels of contexts that were never tracked: made before tracing began.
+    /// First cancels of contexts that are not tracked though they belong to the sample: made before
+    /// tracing began, or without room in the live map.
     pub released_untracked: u64,
+    /// The same, each counted as the 2^shift that it stood for when it was seen.
+    pub released_untracked_scaled: u64,
     /// First cancels of contexts left out by address sampling.
     pub released_sampled_out: u64,
     /// Cancels of contexts that were cancelled already.
     pub repeated_cancels: u64,
 }
-const _: () = assert!(size_of::<ContextTotals>() == 24);
+const _: () = assert!(size_of::<ContextTotals>() == 32);
 
 /// The histogram bucket of a lifetime: bucket b holds `[2^(b+9), 2^(b+10))` ns, the first and
 /// the last are open (below 1 µs; above 2^49 ns, about 6.5 days).

@@ -33,6 +33,9 @@ const CLOSURE_CAPTURED: u64 = 8;
 /// `-EEXIST` as bpf_map_update_elem gives it back.
 const EEXIST: i32 = -17;
 
+/// `-ENOENT` as bpf_map_delete_elem gives it back.
+const ENOENT: i32 = -2;
+
 /// A context at the address in RAX begins its life, under a parent passed as an interface value
 /// in RBX (itab) and RCX (data).
 #[inline(always)]
@@ -59,10 +62,28 @@ pub fn try_create(ctx: &ProbeContext) -> Result<(), Lost> {
             unsafe { atomic::add(&raw mut (*counters).untracked, 1) };
             // In a sample, each lost context stood for 2^shift.
             lost::count_many(ctx, Lost::LiveFull, 1 << (shift & 63));
-            Ok(())
         }
-        other => other,
+        other => other?,
     }
+    // SAFETY: as above.
+    if is_sampled(address, unsafe { (*sampling).shift }) {
+        return Ok(());
+    }
+    untrack(address, counters, sampling)
+}
+
+/// Takes out what was entered while another CPU widened the sampling: userspace may have looked
+/// for what it evicts before.
+#[inline(always)]
+fn untrack(address: u64, counters: *mut SiteCounters, sampling: *mut Sampling) -> Result<(), Lost> {
+    if LIVE.remove(address).is_ok() {
+        // SAFETY: live map values; adding 2^64 - 1 takes one away.
+        unsafe {
+            atomic::add(&raw mut (*sampling).tracked, u64::MAX);
+            atomic::add(&raw mut (*counters).untracked, 1);
+        }
+    }
+    Ok(())
 }
 
 /// The context in RAX is cancelled.
@@ -184,18 +205,23 @@ fn replace_collected(address: u64, context: LiveContext) -> Result<(), Lost> {
 fn release(address: u64) -> Result<(), Lost> {
     let sampling = SAMPLING.get_ptr_mut(0).ok_or(Lost::MapMissing)?;
     // SAFETY: array values live as long as the map.
-    let sampled = is_sampled(address, unsafe { (*sampling).shift });
-    if !sampled {
-        return release_untracked(address, |totals| &raw mut totals.released_sampled_out);
+    let shift = unsafe { (*sampling).shift };
+    if !is_sampled(address, shift) {
+        return match is_first_cancel(address)? {
+            true => add_total(|totals| &raw mut totals.released_sampled_out, 1),
+            false => add_total(|totals| &raw mut totals.repeated_cancels, 1),
+        };
     }
     let Some(live) = LIVE.get_ptr(address) else {
-        return release_untracked(address, |totals| &raw mut totals.released_untracked);
+        return release_untracked(address, shift);
     };
     // SAFETY: copied before the removal that could let another CPU reuse the entry.
     let context = unsafe { *live };
-    if LIVE.remove(address).is_err() {
+    match LIVE.remove(address) {
+        Ok(()) => {}
         // Another thread cancels the same context at the same moment; it has counted it.
-        return add_total(|totals| &raw mut totals.repeated_cancels);
+        Err(ENOENT) => return add_total(|totals| &raw mut totals.repeated_cancels, 1),
+        Err(_) => return Err(Lost::MapMissing),
     }
     // SAFETY: array values live as long as the map; adding 2^64 - 1 takes one away.
     unsafe { atomic::add(&raw mut (*sampling).tracked, u64::MAX) };
@@ -215,25 +241,29 @@ fn count_release(context: &LiveContext) -> Result<(), Lost> {
     Ok(())
 }
 
-/// A cancel of a context that is not in the live map: it counts if `err` is still empty.
+/// A cancel of a context that should be in the live map and is not.
 #[inline(always)]
-fn release_untracked(
-    address: u64,
-    first: impl FnOnce(&mut ContextTotals) -> *mut u64,
-) -> Result<(), Lost> {
+fn release_untracked(address: u64, shift: u64) -> Result<(), Lost> {
+    if !is_first_cancel(address)? {
+        return add_total(|totals| &raw mut totals.repeated_cancels, 1);
+    }
+    add_total(|totals| &raw mut totals.released_untracked, 1)?;
+    add_total(|totals| &raw mut totals.released_untracked_scaled, 1 << (shift & 63))
+}
+
+/// Whether the context's `err` is still empty.
+#[inline(always)]
+fn is_first_cancel(address: u64) -> Result<bool, Lost> {
     // SAFETY: probe_read_user checks the address itself.
     let err = unsafe { bpf_probe_read_user((address + CANCEL_CTX_ERR) as *const u64) };
-    match err.map_err(|_| Lost::ContextUnreadable)? {
-        0 => add_total(first),
-        _ => add_total(|totals| &raw mut totals.repeated_cancels),
-    }
+    Ok(err.map_err(|_| Lost::ContextUnreadable)? == 0)
 }
 
 #[inline(always)]
-fn add_total(field: impl FnOnce(&mut ContextTotals) -> *mut u64) -> Result<(), Lost> {
+fn add_total(field: impl FnOnce(&mut ContextTotals) -> *mut u64, n: u64) -> Result<(), Lost> {
     let totals = TOTALS.get_ptr_mut(0).ok_or(Lost::MapMissing)?;
     // SAFETY: array values live as long as the map; a preempting probe on this CPU may add to
     // the same field, hence the atomic add.
-    unsafe { atomic::add(field(&mut *totals), 1) };
+    unsafe { atomic::add(field(&mut *totals), n) };
     Ok(())
 }

@@ -24,10 +24,7 @@ const LOG_LEVEL_DEBUG: u8 = 4;
 /// What can go wrong on the way into the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum BpfError {
-    /// Capabilities are missing.
-    #[error("missing {0}: run leaktrace as root (sudo), or grant these capabilities")]
-    Rights(String),
-    /// The kernel can't do it.
+    /// Rights are missing, or the kernel can't do it.
     #[error("{0}")]
     Unsupported(String),
     /// The object was refused.
@@ -118,6 +115,8 @@ pub struct Tracer {
     pub(super) ebpf: Ebpf,
     pub(super) limits: Limits,
     pub(super) eviction: Eviction,
+    /// Evicted contexts by site.
+    pub(super) evicted: std::collections::HashMap<u64, u64>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     target: Target,
 }
@@ -140,7 +139,14 @@ impl Tracer {
             .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/leaktrace-ebpf")))
             .map_err(|error| BpfError::Load(Box::new(error)))?;
         let logger = if limits.log { EbpfLogger::init(&mut ebpf).ok() } else { None };
-        let mut tracer = Self { ebpf, limits, eviction: Eviction::default(), logger, target };
+        let mut tracer = Self {
+            ebpf,
+            limits,
+            eviction: Eviction::default(),
+            evicted: std::collections::HashMap::new(),
+            logger,
+            target,
+        };
         tracer.prepare_maps()?;
         Ok(tracer)
     }

@@ -1,4 +1,4 @@
-//! The kernel side of a trace: the only user of aya, and with `memory` the only unsafe code.
+//! The kernel side of a trace: the only user of aya, and the only unsafe code of this crate.
 //!
 //! In: probe points of one process. Out: counters, survivors and losses read from the maps.
 //! Closing the [`Tracer`] (or dying) detaches everything: the kernel owns no pin of ours.
@@ -10,7 +10,7 @@ mod features;
 mod read;
 
 pub use attach::{BpfError, Limits, Target, Tracer};
-pub use features::check as check_features;
+pub use features::{Requirement, check as check_features, requirements};
 pub use read::{ContextReadout, SiteOrigin, SiteReadout};
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use leaktrace_common::{
 
 use super::{BpfError, Tracer, batch};
 
+/// Readings in a row that may fall into a widening of the sampling.
+const READINGS_MAX: usize = 3;
 /// Sites at most, as leaktrace-ebpf's maps have them.
 const SITES_MAX: usize = 4096;
 
@@ -23,6 +25,8 @@ pub struct SiteReadout {
     pub site: u64,
     /// What happened there.
     pub counters: SiteCounters,
+    /// Tracked contexts that were taken out because the sampling widened.
+    pub evicted: u64,
 }
 
 /// Where and under what the contexts of a site are made; live addresses.
@@ -41,30 +45,41 @@ pub struct ContextReadout {
     pub sites: Vec<SiteReadout>,
     /// Counts that belong to no site, over all CPUs.
     pub totals: ContextTotals,
-    /// State of address sampling.
-    pub sampling: Sampling,
+    /// One in 2^shift contexts is tracked.
+    pub shift: u64,
     /// Losses by reason, over all CPUs; only those that happened.
     pub lost: Vec<(Lost, u64)>,
 }
 
 impl Tracer {
-    /// Reads the counters.
+    /// Reads the counters, at a moment when nothing is left in the live map that the sampling
+    /// leaves out: otherwise it would be scaled up.
     ///
     /// # Errors
-    /// A map can't be read.
-    pub fn read(&self) -> Result<ContextReadout, BpfError> {
+    /// A map can't be read or written.
+    pub fn read(&mut self) -> Result<ContextReadout, BpfError> {
+        let mut readout = self.read_once()?;
+        for _ in 1..READINGS_MAX {
+            if readout.shift == self.sampling()?.shift {
+                break;
+            }
+            readout = self.read_once()?;
+        }
+        Ok(readout)
+    }
+
+    fn read_once(&mut self) -> Result<ContextReadout, BpfError> {
+        self.evict()?;
         let mut sites = Vec::new();
         self.for_each("SITES", SITES_MAX, |site, counters: SiteCounters| {
             if counters.created > 0 {
-                sites.push(SiteReadout { site, counters });
+                let evicted = self.evicted.get(&site).copied().unwrap_or(0);
+                sites.push(SiteReadout { site, counters, evicted });
             }
         })?;
-        Ok(ContextReadout {
-            sites,
-            totals: self.totals()?,
-            sampling: self.sampling()?,
-            lost: self.lost()?,
-        })
+        let (totals, lost) = (self.totals()?, self.lost()?);
+        let shift = self.eviction.shift;
+        Ok(ContextReadout { sites, totals, shift, lost })
     }
 
     /// The origin of every site seen so far.
@@ -95,15 +110,15 @@ impl Tracer {
         })
     }
 
-    /// If the kernel has widened the sampling, removes the entries that it now leaves out, and
-    /// gives how many per site. BPF no longer touches such entries, so nothing is counted twice.
+    /// If the kernel has widened the sampling, removes the entries that it now leaves out. BPF no
+    /// longer touches such entries, so nothing is counted twice.
     ///
     /// # Errors
     /// A map can't be read or written.
-    pub fn evict(&mut self) -> Result<StdHashMap<u64, u64>, BpfError> {
+    pub fn evict(&mut self) -> Result<(), BpfError> {
         let shift = self.sampling()?.shift;
         if shift == self.eviction.shift {
-            return Ok(StdHashMap::new());
+            return Ok(());
         }
         let mut leaving = Vec::new();
         let entries = self.limits.live_entries as usize;
@@ -112,18 +127,17 @@ impl Tracer {
                 leaving.push((address, context.site));
             }
         })?;
-        let mut per_site = StdHashMap::new();
         let live = self.ebpf.map_mut("LIVE").ok_or_else(|| missing("LIVE"))?;
         let mut live = HashMap::<&mut MapData, u64, LiveContext>::try_from(live)
             .map_err(|error| BpfError::map("LIVE", error))?;
+        let mut evicted = self.eviction.evicted;
         for (address, site) in leaving {
             if live.remove(&address).is_ok() {
-                *per_site.entry(site).or_default() += 1;
+                *self.evicted.entry(site).or_default() += 1;
+                evicted += 1;
             }
         }
-        let evicted = self.eviction.evicted + per_site.values().sum::<u64>();
-        self.set_eviction(Eviction { evicted, shift, ..self.eviction })?;
-        Ok(per_site)
+        self.set_eviction(Eviction { evicted, shift, ..self.eviction })
     }
 
     /// Kernel memory of all maps in bytes, as the kernel accounts it (`memlock` in fdinfo).
@@ -148,6 +162,8 @@ impl Tracer {
         let per_cpu = self.per_cpu::<ContextTotals>("TOTALS", 0)?;
         Ok(per_cpu.into_iter().fold(ContextTotals::default(), |sum, cpu| ContextTotals {
             released_untracked: sum.released_untracked + cpu.released_untracked,
+            released_untracked_scaled: sum.released_untracked_scaled
+                + cpu.released_untracked_scaled,
             released_sampled_out: sum.released_sampled_out + cpu.released_sampled_out,
             repeated_cancels: sum.repeated_cancels + cpu.repeated_cancels,
         }))

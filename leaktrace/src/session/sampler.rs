@@ -20,7 +20,6 @@ use crate::{
 pub struct Sampler {
     tracer: Option<Tracer>,
     history: History,
-    evicted: HashMap<u64, u64>,
     unavailable: Vec<Unavailable>,
 }
 
@@ -49,12 +48,7 @@ impl Sampler {
             tracer.attach(points)?;
             Some(tracer)
         };
-        Ok(Self {
-            tracer,
-            history: History::new(Instant::now()),
-            evicted: HashMap::new(),
-            unavailable: Vec::new(),
-        })
+        Ok(Self { tracer, history: History::new(Instant::now()), unavailable: Vec::new() })
     }
 
     /// The readings so far.
@@ -72,21 +66,16 @@ impl Sampler {
     pub fn heartbeat(&mut self) {
         let Some(tracer) = &mut self.tracer else { return };
         tracer.flush_log();
-        match tracer.evict() {
-            Ok(evicted) => {
-                for (site, count) in evicted {
-                    *self.evicted.entry(site).or_default() += count;
-                }
-            }
-            Err(error) => self.give_up_on("sampled context counts", &error),
+        if let Err(error) = tracer.evict() {
+            self.give_up_on("sampled context counts", &error);
         }
     }
 
     /// Takes a reading.
     pub fn sample(&mut self, watch: &Watch) {
-        let readout = self.tracer.as_ref().map(Tracer::read).transpose();
+        let readout = self.tracer.as_mut().map(Tracer::read).transpose();
         let contexts = match readout {
-            Ok(readout) => readout.map(|readout| ContextSample::new(&readout, &self.evicted)),
+            Ok(readout) => readout.map(|readout| ContextSample::new(&readout)),
             Err(error) => {
                 self.give_up_on("context counts", &error);
                 None

@@ -40,8 +40,8 @@ pub struct ContextNature {
 }
 
 impl ContextNature {
-    /// Nobody but its user holds such a context: forgotten, it is garbage. (A timer holds its
-    /// context until the deadline.)
+    /// The context package does not hold such a context: forgotten, it is garbage, unless a
+    /// goroutine or the program's own data hold it. (A timer holds its context until the deadline.)
     pub fn is_unheld(self) -> bool {
         self.parent == ContextParent::Uncancellable && self.kind != ContextKind::Timer
     }
@@ -68,7 +68,8 @@ pub struct SiteSample {
 pub struct ContextSample {
     /// By site hash.
     pub sites: HashMap<u64, SiteSample>,
-    /// Releases of contexts made before tracing began.
+    /// Releases of contexts made before tracing began (or without room in the live map), scaled
+    /// when sampled.
     pub released_untracked: u64,
     /// Cancels of contexts that were cancelled already.
     pub repeated_cancels: u64,
@@ -81,17 +82,14 @@ pub struct ContextSample {
 }
 
 impl ContextSample {
-    /// Interprets a readout; `evicted` counts, per site, the tracked contexts that were taken
-    /// out of the live map because the sampling widened.
-    pub fn new(readout: &ContextReadout, evicted: &HashMap<u64, u64>) -> Self {
-        let shift = readout.sampling.shift;
-        let site = |read: &SiteReadout| {
-            (read.site, site_sample(read, evicted.get(&read.site).copied().unwrap_or(0), shift))
-        };
+    /// Interprets a readout.
+    pub fn new(readout: &ContextReadout) -> Self {
+        let shift = readout.shift;
+        let site = |read: &SiteReadout| (read.site, site_sample(read, shift));
         let totals = readout.totals;
         Self {
             sites: readout.sites.iter().map(site).collect(),
-            released_untracked: totals.released_untracked << shift,
+            released_untracked: totals.released_untracked_scaled,
             repeated_cancels: totals.repeated_cancels,
             probe_hits: probe_hits(readout),
             sample_divisor: 1 << shift,
@@ -115,15 +113,15 @@ fn probe_hits(readout: &ContextReadout) -> u64 {
         + totals.repeated_cancels
 }
 
-fn site_sample(read: &SiteReadout, evicted: u64, shift: u64) -> SiteSample {
-    let counters = &read.counters;
+fn site_sample(read: &SiteReadout, shift: u64) -> SiteSample {
+    let (counters, evicted) = (&read.counters, read.evicted);
     let dead = counters.released + counters.collected;
     let tracked = counters.created.saturating_sub(counters.untracked);
     let alive = tracked.saturating_sub(dead + evicted);
     let (released, collected, outstanding) = if shift == 0 {
         (counters.released, counters.collected, alive)
     } else {
-        scaled(counters, alive << shift, dead + evicted)
+        scaled(counters, alive << shift, tracked, dead + evicted)
     };
     SiteSample {
         created: counters.created,
@@ -137,9 +135,13 @@ fn site_sample(read: &SiteReadout, evicted: u64, shift: u64) -> SiteSample {
 /// Released, collected and outstanding of all, from the tracked ones: what is alive now is scaled
 /// up, and the dead are shared out between released and collected as the tracked ones are.
 /// (Scaling releases themselves would be far noisier: few addresses serve many short lives.)
-fn scaled(counters: &SiteCounters, alive: u64, gone: u64) -> (u64, u64, u64) {
+fn scaled(counters: &SiteCounters, alive: u64, tracked: u64, gone: u64) -> (u64, u64, u64) {
     let created = counters.created;
     let dead = counters.released + counters.collected;
+    if tracked == 0 {
+        // None fell into the sample: only that they were created is known.
+        return (0, 0, 0);
+    }
     if gone == 0 {
         // No tracked context has gone: nothing says that any other has.
         return (0, 0, created);
@@ -156,23 +158,27 @@ mod tests {
     use crate::bpf::SiteReadout;
     use leaktrace_common::SiteCounters;
 
-    fn readout(created: u64, tracked: u64, released: u64, collected: u64) -> SiteReadout {
+    fn readout(
+        created: u64,
+        tracked: u64,
+        [released, collected, evicted]: [u64; 3],
+    ) -> SiteReadout {
         let untracked = created - tracked;
         let counters =
             SiteCounters { created, untracked, released, collected, ..SiteCounters::ZERO };
-        SiteReadout { site: 1, counters }
+        SiteReadout { site: 1, counters, evicted }
     }
 
     #[test]
     fn unsampled_counts_are_passed_through() {
-        let sample = site_sample(&readout(1000, 1000, 900, 20), 0, 0);
+        let sample = site_sample(&readout(1000, 1000, [900, 20, 0]), 0);
         assert_eq!((sample.released, sample.collected, sample.outstanding), (900, 20, 80));
     }
 
     #[test]
     fn sampled_counts_add_up_to_created() {
         // 1 in 4: 30 of the tracked are alive after 10 were evicted.
-        let sample = site_sample(&readout(1000, 260, 165, 55), 10, 2);
+        let sample = site_sample(&readout(1000, 260, [165, 55, 10]), 2);
         assert_eq!(sample.outstanding, 120);
         assert_eq!((sample.released, sample.collected), (660, 220));
         assert_eq!(sample.released + sample.collected + sample.outstanding, 1000);
@@ -180,21 +186,27 @@ mod tests {
 
     #[test]
     fn a_site_without_survivors_stays_at_zero_however_few_its_addresses() {
-        let sample = site_sample(&readout(1_000_000, 60_000, 60_000, 0), 0, 4);
+        let sample = site_sample(&readout(1_000_000, 60_000, [60_000, 0, 0]), 4);
         assert_eq!((sample.outstanding, sample.released), (0, 1_000_000));
     }
 
     #[test]
     fn a_sampled_leak_is_not_taken_for_collected() {
         // 591 of 9,000 is sampling error, not the garbage collector's work.
-        let sample = site_sample(&readout(9000, 1100, 0, 0), 50, 3);
+        let sample = site_sample(&readout(9000, 1100, [0, 0, 50]), 3);
         assert_eq!(sample.collected, 0);
-        let untouched = site_sample(&readout(9000, 1100, 0, 0), 0, 3);
+        let untouched = site_sample(&readout(9000, 1100, [0; 3]), 3);
         assert_eq!((untouched.released, untouched.outstanding), (0, 9000));
     }
 
     #[test]
+    fn a_site_outside_the_sample_is_unknown_but_for_its_creations() {
+        let sample = site_sample(&readout(10, 0, [0; 3]), 4);
+        assert_eq!((sample.created, sample.released, sample.outstanding), (10, 0, 0));
+    }
+
+    #[test]
     fn counters_read_in_mid_flight_never_wrap() {
-        assert_eq!(site_sample(&readout(10, 10, 11, 0), 0, 0).outstanding, 0);
+        assert_eq!(site_sample(&readout(10, 10, [11, 0, 0]), 0).outstanding, 0);
     }
 }
