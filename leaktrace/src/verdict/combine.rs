@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     display::bytes,
-    history::{History, Point},
+    history::History,
     model::poisson_mean_for_at_least,
     snapshot::{ContextNature, ContextSample},
 };
@@ -24,9 +24,9 @@ const NO_LEAK_RSS_WINDOW_MIN_S: f64 = 300.0;
 const YOUNG_WINDOWS: f64 = 4.0;
 /// From this share of lost probe hits on, nothing is claimed with confidence.
 const LOSS_RATIO_MAX: f64 = 0.01;
-/// The last third of the window must still show at least this share of the growth when the
-/// releases of contexts made before tracing are taken off: a process that keeps contexts for
-/// minutes releases older ones as fast as it makes new ones.
+/// At least this share of the growth must remain when the releases of contexts made before
+/// tracing are taken off: a process that keeps contexts for minutes releases older ones as fast
+/// as it makes new ones.
 const BALANCE_RATIO: f64 = 0.5;
 /// Share of the window that must lie before the horizon for "no leak".
 const FLOOR_WINDOW_RATIO: f64 = 0.5;
@@ -110,7 +110,8 @@ fn judge_sites(evidence: &Evidence<'_>) -> Vec<(u64, SiteJudgement)> {
     let history = evidence.history;
     let times_s = history.times_s();
     let process_is_young = evidence.is_young();
-    let judged = history.sites().iter().map(|(site, series)| {
+    let known = history.sites().iter().filter(|(site, _)| !ContextSample::is_overflow(**site));
+    let judged = known.map(|(site, series)| {
         let judgement = judge(&SiteEvidence {
             times_s: &times_s,
             created: &series.created,
@@ -143,7 +144,8 @@ fn noise_bytes(evidence: &Evidence<'_>, series: &[(f64, f64)]) -> f64 {
 /// when the longest usual lifetime takes up too much of the window.
 fn floor_contexts_per_s(evidence: &Evidence<'_>, sites: &[(u64, SiteJudgement)]) -> Option<f64> {
     let window_s = evidence.history.duration_s();
-    let judged = sites.iter().filter(|(_, site)| site.state != SiteState::Collectable);
+    let unheld = [SiteState::Collectable, SiteState::HeldByOthers, SiteState::KeptByOthers];
+    let judged = sites.iter().filter(|(_, site)| !unheld.contains(&site.state));
     let longest = judged.map(|(_, site)| site.horizon_s).reduce(f64::max)?;
     let effective_s = window_s - longest;
     let divisor = evidence.history.contexts()?.sample_divisor as f64;
@@ -190,33 +192,44 @@ fn some_site_leaks(
     verdict.confidence_ratio = surest;
     verdict.reasons.extend(leaking.iter().map(|(_, site)| reasons::leak(site)));
     verdict.reasons.extend(reasons::without_releases(evidence, leaking));
-    let (growth, released) = last_third(evidence.history, leaking);
-    if growth - released < BALANCE_RATIO * growth {
+    if let Some(why) = balance_doubt(evidence, contexts, leaking) {
         verdict.state = State::Suspect;
         verdict.confidence_ratio = 0.0;
-        verdict.reasons.push(format!(
-            "but of the contexts made before tracing, {} were released, {released:.0} of them in \
-             the last third of the window, in which the site(s) grew by {growth:.0}: it may be a \
-             steady coming and going of long lives",
-            contexts.released_untracked
-        ));
+        verdict.reasons.push(why);
     }
     verdict.reasons.push(reasons::rss_beside_leak(evidence, verdict));
 }
 
-/// In the last third of the window: growth of these sites, and releases of contexts made before
-/// tracing began.
-fn last_third(history: &History, sites: &[(u64, SiteJudgement)]) -> (f64, f64) {
-    let points = history.points();
-    let from_s = history.duration_s() * 2.0 / 3.0;
-    let from = points.partition_point(|point| point.at_s < from_s).min(points.len() - 1);
-    let growth: f64 = sites
-        .iter()
-        .filter_map(|(id, _)| history.sites().get(id))
-        .map(|series| series.latest.outstanding as f64 - series.outstanding[from] as f64)
-        .sum();
-    let released = |point: Option<&Point>| point.map_or(0, |point| point.released_untracked);
-    (growth, released(points.last()).saturating_sub(released(points.get(from))) as f64)
+/// Releases of contexts made before tracing began may balance the growth: over the whole window,
+/// or in its last third.
+fn balance_doubt(
+    evidence: &Evidence<'_>,
+    contexts: &ContextSample,
+    leaking: &[(u64, SiteJudgement)],
+) -> Option<String> {
+    let history = evidence.history;
+    [0.0, 2.0 / 3.0].into_iter().find_map(|from| {
+        let from_s = from * history.duration_s();
+        let points = history.points();
+        let before = points.get(points.partition_point(|point| point.at_s < from_s))?;
+        let released = contexts.released_untracked.saturating_sub(before.released_untracked);
+        let kept = births_since(evidence, leaking, from_s) * contexts.sample_divisor;
+        balances(kept as f64, released as f64).then(|| reasons::balanced(kept, released, from))
+    })
+}
+
+/// Survivors of these sites born at `from_s` or later.
+fn births_since(evidence: &Evidence<'_>, sites: &[(u64, SiteJudgement)], from_s: f64) -> u64 {
+    let births = sites.iter().filter_map(|(id, _)| evidence.births_s?.get(id)).flatten();
+    births.filter(|birth_s| **birth_s >= from_s).count() as u64
+}
+
+/// Whether `released` older ones leave less of `kept` new ones than a leak would: less than half,
+/// or less than the noise of two counts (Poisson, one-sided 95 %).
+fn balances(kept: f64, released: f64) -> bool {
+    const Z_95_ONE_SIDED: f64 = 1.644_854;
+    let noise = Z_95_ONE_SIDED * (kept + released).sqrt();
+    released > 0.0 && kept - released < (BALANCE_RATIO * kept).max(noise)
 }
 
 fn no_site_leaks(evidence: &Evidence<'_>, doubts: &[(State, String)], verdict: &mut Verdict) {
@@ -246,7 +259,7 @@ fn no_site_leaks(evidence: &Evidence<'_>, doubts: &[(State, String)], verdict: &
     };
     verdict.confidence_ratio = FLOOR_CONFIDENCE;
     verdict.reasons.push(format!(
-        "no site keeps contexts beyond their usual lifetime; a leak of {floor:.2} contexts/s at \
+        "no site keeps contexts beyond their usual lifetime; a steady leak of {floor:.2} contexts/s at \
          one site would have been seen with 95 % probability"
     ));
     if verdict.rss.is_some_and(|rss| rss.shape == RssShape::WarmUp) {

@@ -24,15 +24,28 @@ pub fn doubts(sites: &[(u64, SiteJudgement)]) -> Vec<(State, String)> {
              for longer",
         )),
         SiteState::Recent => {
-            Some((State::Inconclusive, "has kept old contexts only lately; trace for longer"))
+            Some((State::Inconclusive, "has begun to keep contexts only lately; trace for longer"))
         }
         SiteState::Unresolved => Some((
             State::Inconclusive,
             "grows, but its contexts usually live too long for this window; trace for longer",
         )),
-        SiteState::Collectable => Some((
-            State::NoLeak,
-            "grows, but nobody holds its contexts: the garbage collector frees them",
+        SiteState::Stopped => Some((
+            State::Inconclusive,
+            "has kept old contexts, but keeps no more of late; trace for longer",
+        )),
+        SiteState::Collectable => {
+            Some((State::NoLeak, "grows, but the garbage collector is seen to free its contexts"))
+        }
+        SiteState::HeldByOthers => Some((
+            State::Inconclusive,
+            "grows under a parent that can never be cancelled and so does not hold it: garbage, \
+             unless a goroutine or a map holds it; a trace of 4 minutes or more tells",
+        )),
+        SiteState::KeptByOthers => Some((
+            State::Suspect,
+            "grows under a parent that can never be cancelled, and the garbage collector was not \
+             seen to free it in all this time: a goroutine or a map may hold it",
         )),
     };
     let mut found: Vec<(State, &str, usize)> = Vec::new();
@@ -120,4 +133,13 @@ pub fn rss_beside_leak(evidence: &Evidence<'_>, verdict: &Verdict) -> String {
 pub fn grows_by(rss: &RssGrowth) -> String {
     let Slope { per_s, low, high } = rss.slope;
     format!("anonymous RSS grows by {}/s ({} to {})", bytes(per_s), bytes(low), bytes(high))
+}
+
+/// Why growth may be no leak: older contexts go as new ones come.
+pub fn balanced(kept: u64, released: u64, from: f64) -> String {
+    let span = if from > 0.0 { "the last third of the window" } else { "the window" };
+    format!(
+        "but in {span} {released} contexts made before tracing were released beside {kept} new ones \
+         that stay: it may be a steady coming and going of long lives"
+    )
 }

@@ -42,12 +42,19 @@ const LATE_MIN: f64 = 4.0;
 const COLLECTED_RATIO: f64 = 0.05;
 /// At least this share of the contexts that got old must never be released later.
 const NEVER_RELEASED_RATIO: f64 = 0.8;
+/// The last third of the window must have left at least this share of what the others did.
+const GOING_ON_RATIO: f64 = 0.3;
+/// Survivors that are not old yet say something when they outnumber the releases so many times.
+const SURVIVORS_PER_RELEASE: u64 = 4;
+/// In a window so long the garbage collector has run at least twice (runtime/proc.go
+/// `forcegcperiod` is 120 s): what nobody holds would have been seen to go.
+const TWO_COLLECTIONS_S: f64 = 240.0;
 /// A young process that has released nothing at a site must be watched at least so long,
 const YOUNG_WINDOW_MIN_S: f64 = 30.0;
 /// must go on creating in this last share of the window,
 const YOUNG_LAST_SHARE: f64 = 1.0 / 6.0;
 /// at no less than this share of its average rate: what fills up comes to its end.
-const YOUNG_RATE_RATIO: f64 = 0.5;
+const YOUNG_RATE_RATIO: f64 = 0.8;
 /// Even then no count can say that these lives are not just long.
 const YOUNG_CONFIDENCE_MAX: f64 = 0.8;
 
@@ -82,11 +89,17 @@ pub enum SiteState {
     Clean,
     /// It grows, but its contexts usually live too long for this window.
     Unresolved,
-    /// It has kept old contexts, but not from all of the window: it may have begun lately.
+    /// It has kept contexts, but not from all of the window: it may have begun lately.
     Recent,
-    /// It grows, but nobody holds its contexts: their parent can never be cancelled, or the
-    /// garbage collector is seen to free them.
+    /// It has kept old contexts, but keeps no more of late.
+    Stopped,
+    /// It grows, and the garbage collector is seen to free its contexts.
     Collectable,
+    /// It grows, and the parent of its contexts does not hold them, since it can never be
+    /// cancelled; whether anything else does was not seen.
+    HeldByOthers,
+    /// The same for so long that the garbage collector would have freed what nobody holds.
+    KeptByOthers,
     /// It grows, but its contexts end at their deadline.
     BoundedByDeadline,
     /// It grows, but too many old contexts are released in the end.
@@ -156,12 +169,19 @@ fn state(site: &SiteEvidence<'_>, judgement: &SiteJudgement, parts: &Parts, old:
     let SiteSample { collected, outstanding, .. } = *site.latest;
     let freed = collected as f64 / (collected + outstanding).max(1) as f64;
     let growing = judgement.growth.is_some_and(|growth| growth.low > 0.0);
-    if growing && (freed >= COLLECTED_RATIO || site.nature.is_unheld()) {
+    if growing && freed >= COLLECTED_RATIO {
         SiteState::Collectable
+    } else if growing && site.nature.is_unheld() {
+        let long = site.window_s >= TWO_COLLECTIONS_S;
+        if long { SiteState::KeptByOthers } else { SiteState::HeldByOthers }
     } else if site.window_s < HORIZONS_PER_WINDOW * judgement.horizon_s {
         if growing { SiteState::Unresolved } else { SiteState::Clean }
-    } else if old < f64::from(OLD_MIN) || !parts.leave_lately() {
+    } else if old < f64::from(OLD_MIN) {
+        if keeps_unaged(site) { SiteState::Recent } else { SiteState::Clean }
+    } else if !parts.leave_lately() {
         SiteState::Clean
+    } else if !goes_on(site) {
+        SiteState::Stopped
     } else if !parts.leave_throughout() {
         SiteState::Recent
     } else if site.nature.kind == ContextKind::Timer {
@@ -173,6 +193,26 @@ fn state(site: &SiteEvidence<'_>, judgement: &SiteJudgement, parts: &Parts, old:
     } else {
         SiteState::Leak
     }
+}
+
+/// Whether the last third of the window has left survivors as the two before have, measured by
+/// their (lower) median ninth, so that what was kept once at the start does not count.
+fn goes_on(site: &SiteEvidence<'_>) -> bool {
+    let mut ninths = [0.0; 9];
+    for birth_s in site.births_s {
+        ninths[((birth_s / site.window_s * 9.0) as usize).min(8)] += 1.0;
+    }
+    let late: f64 = ninths[6..].iter().sum();
+    ninths[..6].sort_by(f64::total_cmp);
+    late >= GOING_ON_RATIO * 3.0 * ninths[2]
+}
+
+/// Whether a site with few releases keeps contexts that just are not old yet.
+fn keeps_unaged(site: &SiteEvidence<'_>) -> bool {
+    let survivors = site.births_s.len() as u64;
+    survivors >= u64::from(OLD_MIN)
+        && site.latest.lifetimes.iter().sum::<u64>() < RELEASES_FOR_QUANTILE
+        && survivors >= SURVIVORS_PER_RELEASE * site.latest.lifetimes.iter().sum::<u64>()
 }
 
 /// Few old contexts can't reach the ratio even when none was released: then the bound that they
@@ -223,14 +263,14 @@ impl Parts {
         parts
     }
 
-    /// Whether survivors come from the later half too, measured by the median part: what was
+    /// Whether survivors come from the later half too, measured by the (lower) median part: what was
     /// kept once at the start counts neither for nor against.
     fn leave_lately(&self) -> bool {
         let mut sorted = self.survivors;
         sorted.sort_by(f64::total_cmp);
         let half = PARTS / 2;
         let late: f64 = self.survivors[half..].iter().sum();
-        late >= LATE_MIN && late >= LATE_RATIO * sorted[half] * half as f64
+        late >= LATE_MIN && late >= LATE_RATIO * sorted[half - 1] * half as f64
     }
 
     /// Whether nearly all parts in which the site created anything, and one of the last two,

@@ -119,6 +119,36 @@ fn a_leak_that_began_lately_is_not_called_clean() {
 }
 
 #[test]
+fn a_site_that_filled_and_stopped_is_no_leak() {
+    for window_s in [20.0, 30.0, 45.0, 60.0, 120.0, 300.0] {
+        for rate in [1.0, 20.0] {
+            let filling =
+                steady(rate, |_| FOREVER).take_while(|(birth, _)| *birth < window_s / 2.0);
+            let state = Site::new(window_s, filling).state();
+            assert_ne!(state, SiteState::Leak, "{window_s} s, {rate}/s");
+        }
+    }
+}
+
+#[test]
+fn a_new_site_that_keeps_all_it_makes_is_not_called_clean() {
+    for window_s in [30.0, 60.0, 300.0] {
+        let late = steady(5.0, |_| FOREVER).filter(|(birth, _)| *birth >= 0.7 * window_s);
+        assert_eq!(Site::new(window_s, late).state(), SiteState::Recent, "{window_s}");
+    }
+}
+
+#[test]
+fn a_leak_behind_a_long_warm_up_of_the_same_line_is_found() {
+    for window_s in [40.0, 60.0, 120.0] {
+        let warm_up = (0..2000).map(|i| (f64::from(i) / 2000.0 * 0.35 * window_s, FOREVER));
+        let leaking: Vec<_> = warm_up.chain(steady(5.0, |_| FOREVER)).collect();
+        let state = Site::new(window_s, leaking).state();
+        assert!(matches!(state, SiteState::Leak | SiteState::Stopped), "{window_s}: {state:?}");
+    }
+}
+
+#[test]
 fn a_leak_behind_contexts_held_from_the_start_is_found() {
     let held = (0..2000).map(|i| (f64::from(i) / 700.0, FOREVER));
     let leaking: Vec<_> = held.chain(steady(5.0, |_| FOREVER)).collect();
@@ -197,12 +227,17 @@ fn what_the_collector_frees_is_no_leak() {
     assert_eq!(site.state(), SiteState::Collectable);
 }
 
-/// Long before the collector shows it: `WithCancel(Background())`, forgotten.
+/// `WithCancel(Background())`: garbage if it was forgotten, a leak if a goroutine waits for it.
 #[test]
-fn what_hangs_under_background_is_no_leak() {
+fn what_hangs_under_background_is_doubted_until_the_collector_has_run() {
     let mut site = Site::new(60.0, steady(20.0, |_| FOREVER));
     site.nature.parent = ContextParent::Uncancellable;
+    assert_eq!(site.state(), SiteState::HeldByOthers);
+    let long = Site { nature: site.nature, ..Site::new(300.0, steady(20.0, |_| FOREVER)) };
+    assert_eq!(long.state(), SiteState::KeptByOthers);
+    site.collected = 300;
     assert_eq!(site.state(), SiteState::Collectable);
+    site.collected = 0;
     // Its timer holds it all the same.
     site.nature.kind = ContextKind::Timer;
     assert_eq!(site.state(), SiteState::BoundedByDeadline);
