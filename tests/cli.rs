@@ -195,6 +195,51 @@ fn fail_on_turns_a_suspicion_into_an_exit_code() {
     });
 }
 
+/// What the doctor says of a file and of a process that runs it; it attaches nothing.
+#[test]
+fn the_doctor_names_the_probe_points() {
+    let workload = Workload::start(GO, &["podsync", "-mode", "fixed"]);
+    let path = workload_path(GO);
+    let pid = workload.pid().to_string();
+    for subject in [["--exe", path.to_str().unwrap()], ["--pid", &pid]] {
+        let output = leaktrace().args(["doctor", "--json"]).args(subject).output().unwrap();
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(found["go_version"], GO);
+        assert_eq!(found["kind"], "amd64, fixed address");
+        let probes: Vec<_> = found["probes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|probe| {
+                (probe["function"].as_str().unwrap(), probe["execution"].as_str().unwrap())
+            })
+            .collect();
+        let [create, cancel] =
+            ["propagateCancel", "cancel"].map(|f| format!("context.(*cancelCtx).{f}"));
+        assert_eq!(probes, [(create.as_str(), "emulated"), (cancel.as_str(), "emulated")]);
+        let checks = found["checks"].as_array().unwrap();
+        assert!(checks.iter().all(|check| check["ok"] == true), "{checks:?}");
+    }
+}
+
+#[test]
+fn the_doctor_says_what_is_missing_and_why() {
+    let text = |arguments: &[&str]| {
+        let output = leaktrace().arg("doctor").args(arguments).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let native = text(&["--exe", "/bin/sh"]);
+    assert!(native.contains("NO   contexts           no Go build information"), "{native}");
+    let folder = Folder::new("doctor");
+    let program = folder.copy(&workload_path(GO), "from-the-future");
+    patch_go_version(&program, "go1.26.3", "go1.99.3");
+    let unknown = text(&["--exe", program.to_str().unwrap()]);
+    assert!(unknown.contains("go1.99.3 is not known"), "{unknown}");
+    let output = leaktrace().args(["doctor", "--exe", "/no/such/file"]).output().unwrap();
+    assert!(error_text(&output).contains("can't open /no/such/file"));
+}
+
 #[test]
 fn verbose_lets_the_bpf_programs_speak() {
     let workload = Workload::start(GO, &["podsync", "-mode", "fixed"]);

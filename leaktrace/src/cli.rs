@@ -8,6 +8,7 @@ use crate::{
     config::{
         ConfigError, DURATION_DEFAULT, INTERVAL_DEFAULT, LIVE_ENTRIES_DEFAULT, Output, TraceConfig,
     },
+    session::Subject,
     target::Selector,
 };
 
@@ -45,6 +46,41 @@ pub enum Color {
 pub enum Command {
     /// Attach to a live process, count its contexts, watch its memory, and judge
     Trace(TraceArgs),
+    /// Say what would work on a target and what not, and why; attaches nothing
+    Doctor(DoctorArgs),
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("subject").required(true))]
+pub struct DoctorArgs {
+    /// The process with this id
+    #[arg(long, group = "subject", value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    pid: Option<i32>,
+    /// The process with this command name (as in /proc/PID/comm)
+    #[arg(long, group = "subject", value_name = "NAME")]
+    comm: Option<String>,
+    /// The process of this systemd unit (kubelet.service)
+    #[arg(long, group = "subject", value_name = "UNIT")]
+    unit: Option<String>,
+    /// This executable, running or not
+    #[arg(long, group = "subject", value_name = "PATH")]
+    exe: Option<PathBuf>,
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl DoctorArgs {
+    /// What to examine. clap's group guarantees exactly one.
+    pub fn subject(&self) -> Subject {
+        match (&self.pid, &self.comm, &self.unit, &self.exe) {
+            (Some(pid), ..) => Subject::Process(Selector::Pid(*pid)),
+            (_, Some(comm), ..) => Subject::Process(Selector::Comm(comm.clone())),
+            (_, _, Some(unit), _) => Subject::Process(Selector::Unit(unit.clone())),
+            (.., exe) => Subject::File(exe.clone().unwrap_or_default()),
+        }
+    }
 }
 
 /// A verdict that makes `trace` exit with 1.
@@ -141,7 +177,7 @@ mod tests {
     fn parse(arguments: &[&str]) -> Result<TraceConfig, String> {
         let all = ["leaktrace", "trace"].iter().chain(arguments);
         let cli = Cli::try_parse_from(all).map_err(|error| error.to_string())?;
-        let Command::Trace(trace) = cli.command;
+        let Command::Trace(trace) = cli.command else { return Err("not a trace".to_owned()) };
         trace.config(false).map_err(|error| error.to_string())
     }
 

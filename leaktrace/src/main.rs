@@ -15,7 +15,7 @@ use leaktrace::{
     display::{printable, seconds},
     history::History,
     report::{Report, render_json, render_text},
-    session::{Progress, trace},
+    session::{Progress, examine, trace},
     target::Identity,
     verdict::State,
 };
@@ -38,7 +38,18 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<ExitCode> {
     start_log(cli.verbose);
-    let Command::Trace(arguments) = &cli.command;
+    match &cli.command {
+        Command::Trace(arguments) => run_trace(cli, arguments),
+        Command::Doctor(arguments) => {
+            let diagnosis = examine(&arguments.subject())?;
+            let text = if arguments.json { render_json(&diagnosis)? } else { diagnosis.text() };
+            print(cli.color, &text)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn run_trace(cli: &Cli, arguments: &TraceArgs) -> Result<ExitCode> {
     let config = arguments.config(cli.verbose > 0)?;
     config.outputs.iter().try_for_each(check_writable)?;
     let mut progress = StderrProgress::new(cli.quiet);
@@ -56,7 +67,8 @@ fn deliver(
     report: &Report,
 ) -> Result<ExitCode> {
     let written: Vec<_> = config.outputs.iter().map(|output| write_file(output, report)).collect();
-    print(cli.color, arguments.json, report)?;
+    let text = if arguments.json { render_json(report)? } else { render_text(report) };
+    print(cli.color, &text)?;
     written.into_iter().collect::<Result<()>>()?;
     let failed = match arguments.fail_on {
         Some(FailOn::Leak) => report.verdict.state == State::Leak,
@@ -66,13 +78,12 @@ fn deliver(
     Ok(if failed { ExitCode::from(EXIT_VERDICT) } else { ExitCode::SUCCESS })
 }
 
-fn print(color: Color, json: bool, report: &Report) -> Result<()> {
+fn print(color: Color, text: &str) -> Result<()> {
     let choice = match color {
         Color::Auto => anstream::ColorChoice::Auto,
         Color::Always => anstream::ColorChoice::Always,
         Color::Never => anstream::ColorChoice::Never,
     };
-    let text = if json { render_json(report)? } else { render_text(report) };
     let mut stdout = anstream::AutoStream::new(io::stdout(), choice);
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         // A reader that closed the pipe wanted no more; files and exit code still count.

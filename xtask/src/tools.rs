@@ -12,7 +12,7 @@ use crate::{
 /// Links the LLVM of the rustc in rust-toolchain.toml.
 const BPF_LINKER_VERSION: &str = "0.10.3";
 
-/// Fails unless there is a C compiler, which links Rust and builds bundled SQLite.
+/// Fails unless there is a C compiler, which links Rust.
 pub fn require_cc() -> Result<()> {
     require(
         Command::new("cc").arg("--version"),

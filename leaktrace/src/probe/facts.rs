@@ -29,6 +29,8 @@ pub struct CodeFacts {
     pub file_offset: u64,
     /// Its first bytes.
     pub code: Vec<u8>,
+    /// The source file it was written in.
+    pub source: String,
 }
 
 /// The functions of the context package as this binary has them.
@@ -53,24 +55,32 @@ impl ContextFacts {
         }
         let mut facts = Self::default();
         for function in go.table.find(file, &[CREATE, CANCEL])? {
-            let found = code_facts(file, elf, function)?;
+            let found = code_facts(file, elf, go, function)?;
             match found.function.name.as_str() {
                 CREATE => facts.create = Some(found),
                 _ => facts.cancel = Some(found),
             }
         }
         for function in go.table.find_inlining(file, CANCEL)? {
-            facts.cancel_inlined_into.push(code_facts(file, elf, function)?);
+            facts.cancel_inlined_into.push(code_facts(file, elf, go, function)?);
         }
         Ok(facts)
     }
 }
 
-fn code_facts(file: &Blocks, elf: &Elf, function: FuncInfo) -> Result<CodeFacts, BinaryError> {
+fn code_facts(
+    file: &Blocks,
+    elf: &Elf,
+    go: &GoBinary,
+    function: FuncInfo,
+) -> Result<CodeFacts, BinaryError> {
     let file_offset = elf
         .file_offset(function.entry)
         .ok_or(BinaryError::Truncated { what: "a function's code" })?;
     let length = function.end.saturating_sub(function.entry).min(PROLOGUE_BYTES) as usize;
     let code = file.vec(file_offset, length, "a function's code")?;
-    Ok(CodeFacts { function, file_offset, code })
+    // The outermost frame is the function itself, whatever is inlined at its start.
+    let frames = go.table.frames(file, function.entry + 1)?;
+    let source = frames.into_iter().next_back().map_or_else(String::new, |frame| frame.file);
+    Ok(CodeFacts { function, file_offset, code, source })
 }

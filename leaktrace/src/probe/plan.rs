@@ -104,11 +104,17 @@ fn outer_point(inlining: &CodeFacts) -> Result<ProbePoint, String> {
     let name = &inlining.function.name;
     let program = match name.as_str() {
         "context.(*timerCtx).cancel" | "context.(*afterFuncCtx).cancel" => Program::ContextRelease,
-        closure if is_cancel_closure(closure) => Program::ContextReleaseClosure,
+        closure if is_cancel_closure(closure) && inlining.source.ends_with(CONTEXT_FILE) => {
+            Program::ContextReleaseClosure
+        }
         _ => return Err(format!("{CANCEL} was inlined into {name}, where it can't be followed")),
     };
     point(program, name, Some(inlining))
 }
+
+/// Where the closures of the context package are written, also when they are inlined elsewhere:
+/// somebody else's `WithCancel` captures something else.
+const CONTEXT_FILE: &str = "context/context.go";
 
 /// `context.WithCancel.func1`, or `pkg.F.WithCancel.func1` where WithCancel was inlined into F.
 fn is_cancel_closure(name: &str) -> bool {
@@ -127,7 +133,8 @@ mod tests {
 
     fn code(name: &str, file_offset: u64) -> CodeFacts {
         let function = FuncInfo { name: name.to_owned(), entry: 0x40_0000, end: 0x40_0100 };
-        CodeFacts { function, file_offset, code: CODE.to_vec() }
+        let source = "/usr/local/go/src/context/context.go".to_owned();
+        CodeFacts { function, file_offset, code: CODE.to_vec(), source }
     }
 
     fn facts(inlining: &[&str]) -> ContextFacts {
@@ -171,6 +178,13 @@ mod tests {
         let programs: Vec<_> = plan.points[2..].iter().map(|p| p.program).collect();
         assert_eq!(programs, [Program::ContextRelease, Program::ContextReleaseClosure]);
         assert!(plan.releases_complete);
+    }
+
+    #[test]
+    fn a_closure_of_somebody_elses_with_cancel_is_not_followed() {
+        let mut foreign = facts(&["own.WithCancel.func1"]);
+        foreign.cancel_inlined_into[0].source = "own/with_cancel.go".to_owned();
+        assert!(!plan(&foreign).releases_complete);
     }
 
     #[test]

@@ -205,9 +205,12 @@ impl Interest {
         let severity = judgement.map_or(0, |judgement| match judgement.state {
             SiteState::Clean => 0,
             SiteState::Collectable => 1,
-            SiteState::Unresolved | SiteState::Recent => 2,
+            SiteState::Unresolved
+            | SiteState::Recent
+            | SiteState::Stopped
+            | SiteState::HeldByOthers => 2,
             SiteState::BoundedByDeadline | SiteState::ReleasedLate => 3,
-            SiteState::NeverReleased => 4,
+            SiteState::NeverReleased | SiteState::KeptByOthers => 4,
             SiteState::Leak => 5,
         });
         Self {
@@ -229,7 +232,7 @@ fn site(id: u64, series: &SiteSeries, judgement: Option<SiteJudgement>, name: Na
         released: series.latest.released,
         collected: series.latest.collected,
         outstanding: series.latest.outstanding,
-        pinned: name.nature.is_unheld().then_some(false),
+        pinned: None,
         parent_type: name.parent_type,
         growth_per_s: growth.map(|growth| growth.per_s),
         growth_interval: growth.map(|growth| [growth.low, growth.high]),
@@ -244,6 +247,8 @@ fn site(id: u64, series: &SiteSeries, judgement: Option<SiteJudgement>, name: Na
             Some(SiteState::Clean) => "clean",
             Some(SiteState::Unresolved) => "unresolved",
             Some(SiteState::Recent) => "recent",
+            Some(SiteState::Stopped) => "stopped",
+            Some(SiteState::HeldByOthers | SiteState::KeptByOthers) => "held_by_others",
             Some(SiteState::NeverReleased) => "never_released",
             Some(SiteState::Collectable) => "collectable",
             Some(SiteState::BoundedByDeadline) => "bounded_by_deadline",

@@ -3,21 +3,23 @@
 //! All outputs are made from one [`Report`], so they agree. Non-goals: judging; writing files.
 
 mod build;
+mod diagnosis;
 mod schema;
 mod text;
 
 pub use build::{Inputs, NamedSite, build};
+pub use diagnosis::{Check, Diagnosis, Probe};
 pub use schema::{
     Contexts, Node, Report, Rss, SCHEMA_VERSION, Site, Target, TargetState, VerdictSection, Window,
 };
 pub use text::render as render_text;
 
-/// The report as JSON, ending in a newline.
+/// A report or a diagnosis as JSON, ending in a newline.
 ///
 /// # Errors
-/// A value has no JSON form; no field of the schema is of that kind.
-pub fn render_json(report: &Report) -> serde_json::Result<String> {
-    let mut text = serde_json::to_string_pretty(report)?;
+/// A value has no JSON form; no field of the schemas is of that kind.
+pub fn render_json(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     Ok(text)
 }

@@ -200,8 +200,7 @@ pub struct Site {
     pub collected: u64,
     /// Neither.
     pub outstanding: u64,
-    /// Held by a cancellable ancestor: false when its parent can never be cancelled, else null,
-    /// since ancestors are not looked up.
+    /// Held by a cancellable ancestor: null, since ancestors are not looked up.
     pub pinned: Option<bool>,
     /// Type of the parent that the contexts hang under; null when it is not in the executable.
     pub parent_type: Option<String>,
@@ -221,7 +220,7 @@ pub struct Site {
     pub horizon_s: f64,
     /// Contexts older than that.
     pub old: u64,
-    /// clean, recent, unresolved, collectable, bounded_by_deadline, released_late,
+    /// clean, recent, stopped, unresolved, collectable, held_by_others, bounded_by_deadline, released_late,
     /// never_released, leak, unknown_site.
     pub verdict: &'static str,
 }

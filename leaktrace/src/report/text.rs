@@ -153,13 +153,19 @@ fn reasons(out: &mut String, report: &Report) {
     out.push('\n');
 }
 
-/// Wraps `text` at the terminal's width behind a mark.
+/// A reason behind a mark.
 fn bullet(out: &mut String, mark: &str, text: &str) {
-    let mut current = format!("  {mark}");
+    wrap(out, &format!("  {mark}"), text);
+}
+
+/// Wraps `text` at the terminal's width behind `head`, below which it is indented.
+pub fn wrap(out: &mut String, head: &str, text: &str) {
+    let indent = " ".repeat(head.chars().count());
+    let mut current = head.to_owned();
     for word in text.split_whitespace() {
         if current.chars().count() + 1 + word.chars().count() > COLUMNS {
             line(out, &current);
-            current = "   ".to_owned();
+            current.clone_from(&indent);
         }
         current.push(' ');
         current.push_str(word);
@@ -185,6 +191,7 @@ fn table(out: &mut String, contexts: &Contexts) {
             "bounded_by_deadline" => "deadline",
             "released_late" => "late",
             "never_released" => "never",
+            "held_by_others" => "unheld",
             other => other,
         };
         line(

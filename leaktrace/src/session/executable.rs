@@ -1,11 +1,11 @@
 //! The target's executable, as far as it could be understood, and the plan made from it.
 
-use std::{collections::HashMap, fs::File};
+use std::{collections::HashMap, fs::File, path::Path};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    binary::{Blocks, BuildInfo, Elf, GoBinary},
+    binary::{Blocks, BuildInfo, Elf, GoBinary, Machine},
     bpf::SiteOrigin,
     probe::{ContextFacts, Plan, Unavailable, plan},
     report::NamedSite,
@@ -29,31 +29,72 @@ impl Executable {
     ///
     /// # Errors
     /// It can't be opened at all.
-    pub fn open(watch: &Watch) -> Result<Self> {
+    pub fn of(watch: &Watch) -> Result<Self> {
         let path = format!("/proc/{}/exe", watch.identity().pid);
         let file = File::open(&path)
             .with_context(|| format!("can't open {path}: has the process ended?"))?;
-        let (elf, build, go) = (None, None, None);
-        let mut this =
-            Self { file: Blocks::new(file), elf, build, go, mappings: None, plan: Plan::default() };
-        if let Err(why) = this.understand(watch) {
-            this.plan.unavailable.push(Unavailable::new("contexts", format!("{why:#}")));
+        let mut this = Self::read(file);
+        if let Err(why) = this.map(watch) {
+            this.plan.unavailable.push(Unavailable::new("function names", format!("{why:#}")));
         }
         Ok(this)
     }
 
-    fn understand(&mut self, watch: &Watch) -> Result<()> {
+    /// Reads a file that perhaps nobody runs.
+    ///
+    /// # Errors
+    /// It can't be opened.
+    pub fn at(path: &Path) -> Result<Self> {
+        let file = File::open(path).with_context(|| format!("can't open {}", path.display()))?;
+        Ok(Self::read(file))
+    }
+
+    fn read(file: File) -> Self {
+        let (elf, build, go) = (None, None, None);
+        let mut this =
+            Self { file: Blocks::new(file), elf, build, go, mappings: None, plan: Plan::default() };
+        if let Err(why) = this.understand() {
+            this.plan.unavailable.push(Unavailable::new("contexts", format!("{why:#}")));
+        }
+        this
+    }
+
+    fn understand(&mut self) -> Result<()> {
         let elf = &*self.elf.insert(Elf::read(&self.file)?);
         let build = &*self.build.insert(BuildInfo::read(&self.file, elf)?);
         let go = &*self.go.insert(GoBinary::read(&self.file, elf, build)?);
         self.plan = plan(&ContextFacts::read(&self.file, elf, go)?);
+        Ok(())
+    }
+
+    /// Finds out where the target has it in memory.
+    fn map(&mut self, watch: &Watch) -> Result<()> {
+        let Some(elf) = &self.elf else { return Ok(()) };
         let maps = watch.process().maps().context("can't read /proc/PID/maps")?;
         self.mappings = Mappings::new(&maps, &watch.identity().exe, elf);
-        if self.mappings.is_none() {
-            let why = "the executable is not mapped where its headers say: frames stay addresses";
-            self.plan.unavailable.push(Unavailable::new("function names", why));
-        }
+        ensure!(
+            self.mappings.is_some(),
+            "the executable is not mapped where its headers say: frames stay addresses"
+        );
         Ok(())
+    }
+
+    /// How many Go functions it has, if its tables were understood.
+    pub fn function_count(&self) -> Option<u64> {
+        Some(self.go.as_ref()?.table.function_count())
+    }
+
+    /// What kind of file it is: `amd64, position independent`.
+    pub fn kind(&self) -> Option<String> {
+        let elf = self.elf.as_ref()?;
+        let machine = match elf.machine {
+            Machine::Amd64 => "amd64".to_owned(),
+            Machine::Arm64 => "arm64".to_owned(),
+            Machine::Other(number) => format!("machine {number}"),
+        };
+        let address =
+            if elf.position_independent { "position independent" } else { "fixed address" };
+        Some(format!("{machine}, {address}"))
     }
 
     /// What to attach, and what is missing.
@@ -64,7 +105,7 @@ impl Executable {
     /// One line for the progress display.
     pub fn describe(&self) -> String {
         let version = self.go_version().unwrap_or_else(|| "not a Go binary".to_owned());
-        let functions = self.go.as_ref().map_or(0, |go| go.table.function_count());
+        let functions = self.function_count().unwrap_or(0);
         match self.plan.points.len() {
             0 => format!("{version}; contexts can't be counted, the RSS is traced"),
             points => format!("{version}, {functions} functions, {points} probes"),

@@ -3,6 +3,7 @@
 //! In: a validated configuration. Out: a report, whatever happened after the attach: Ctrl-C, a
 //! target that ended, a map that could not be read. Non-goals: printing.
 
+mod doctor;
 mod executable;
 mod sampler;
 
@@ -15,6 +16,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use tokio::time::{Instant as Tick, sleep_until};
+
+pub use doctor::{Subject, examine};
 
 use self::{executable::Executable, sampler::Sampler};
 use crate::{
@@ -55,7 +58,7 @@ pub async fn trace(
     let identity =
         Identity::of(&process).with_context(|| format!("can't identify pid {}", process.pid()))?;
     let watch = Watch::new(process, identity);
-    let executable = Executable::open(&watch)?;
+    let executable = Executable::of(&watch)?;
     let mut sampler = Sampler::attach(config, &watch, &executable)?;
     progress.attached(watch.identity(), &executable.describe());
     let first_rollup = RollupSample::read(watch.process());

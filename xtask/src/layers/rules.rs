@@ -8,25 +8,19 @@ use super::{
 };
 
 /// The modules of leaktrace in pipeline order: each may import those before it.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 15] = [
     "display",
     "target",
     "binary",
     "probe",
     "bpf",
-    "memory",
     "snapshot",
     "history",
     "model",
-    "ledger",
     "verdict",
     "symbolize",
-    "signatures",
     "overhead",
     "report",
-    "record",
-    "export",
-    "tui",
     "session",
     "config",
     "cli",
@@ -39,7 +33,7 @@ const PLAIN: [&str; 4] = ["target", "snapshot", "verdict", "report"];
 const SEES_CONFIG: [&str; 2] = ["session", "cli"];
 
 /// Where `unsafe` may be: modules of leaktrace, and folders as a whole.
-const UNSAFE_MODULES: [&str; 2] = ["bpf", "memory"];
+const UNSAFE_MODULES: [&str; 1] = ["bpf"];
 const UNSAFE_FOLDERS: [&str; 2] = ["leaktrace-common/src", "leaktrace-ebpf/src"];
 
 /// The only module that knows how programs get into the kernel.
