@@ -165,6 +165,7 @@ fn fills_without_end(site: &SiteEvidence<'_>) -> bool {
     site.window_s >= YOUNG_WINDOW_MIN_S && last >= YOUNG_RATE_RATIO * YOUNG_LAST_SHARE * all
 }
 
+/// The first that applies, from the surest knowledge down.
 fn state(site: &SiteEvidence<'_>, judgement: &SiteJudgement, parts: &Parts, old: f64) -> SiteState {
     let SiteSample { collected, outstanding, .. } = *site.latest;
     let freed = collected as f64 / (collected + outstanding).max(1) as f64;
@@ -209,10 +210,15 @@ fn goes_on(site: &SiteEvidence<'_>) -> bool {
 
 /// Whether a site with few releases keeps contexts that just are not old yet.
 fn keeps_unaged(site: &SiteEvidence<'_>) -> bool {
-    let survivors = site.births_s.len() as u64;
+    let (survivors, timed) = (site.births_s.len() as u64, timed_releases(site.latest));
     survivors >= u64::from(OLD_MIN)
-        && site.latest.lifetimes.iter().sum::<u64>() < RELEASES_FOR_QUANTILE
-        && survivors >= SURVIVORS_PER_RELEASE * site.latest.lifetimes.iter().sum::<u64>()
+        && timed < RELEASES_FOR_QUANTILE
+        && survivors >= SURVIVORS_PER_RELEASE * timed
+}
+
+/// Releases whose lifetime is known: all of them unless sampled.
+fn timed_releases(sample: &SiteSample) -> u64 {
+    sample.lifetimes.iter().sum()
 }
 
 /// Few old contexts can't reach the ratio even when none was released: then the bound that they
@@ -223,7 +229,7 @@ fn never_released_needed(old: f64) -> f64 {
 
 /// From what age on a context is old.
 fn horizon_s(site: &SiteEvidence<'_>, usual_lifetime_s: Option<f64>) -> f64 {
-    let minimum = if site.latest.lifetimes.iter().sum::<u64>() >= RELEASES_FOR_QUANTILE {
+    let minimum = if timed_releases(site.latest) >= RELEASES_FOR_QUANTILE {
         HORIZON_MIN_S
     } else {
         HORIZON_FEW_RELEASES_MIN_S.max(HORIZON_FEW_RELEASES_WINDOWS * site.window_s)
@@ -233,7 +239,7 @@ fn horizon_s(site: &SiteEvidence<'_>, usual_lifetime_s: Option<f64>) -> f64 {
 
 /// The usual lifetime from the site's own releases; of few, the longest.
 fn usual_lifetime_s(sample: &SiteSample) -> Option<f64> {
-    if sample.lifetimes.iter().sum::<u64>() >= RELEASES_FOR_QUANTILE {
+    if timed_releases(sample) >= RELEASES_FOR_QUANTILE {
         return quantile_ceiling_s(&sample.lifetimes, USUAL_QUANTILE);
     }
     sample.lifetimes.iter().rposition(|count| *count > 0).map(bucket_ceiling_s)
