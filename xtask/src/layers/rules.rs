@@ -227,7 +227,6 @@ mod tests {
 
     #[test]
     fn unsafe_only_where_it_must_be() {
-        assert!(is_fine("memory/read.rs", "unsafe { f() }"));
         assert!(is_fine("target/mod.rs", "#![forbid(unsafe_code)] // unsafe"));
         assert!(!is_fine("target/mod.rs", "unsafe { f() }"));
         let source = |folder| {
