@@ -39,6 +39,9 @@ fn exact_counts(build: &str) {
     }
     assert!(report["contexts"]["repeated_cancels"].as_u64().unwrap() > 1000, "{build}");
     assert_eq!(report["lost"], serde_json::json!({}), "{build}");
+    // The shallower chains fit whole; all goroutines begin in goexit.
+    let whole = |site: &&Value| frames(site).last().unwrap()["function"] == "runtime.goexit";
+    assert!(sites.iter().any(whole), "{build}: {sites:#?}");
     for site in sites {
         let functions: Vec<_> = frames(site).map(|f| f["function"].as_str().unwrap()).collect();
         assert!(functions.contains(&"main.(*exactWorker).create"), "{build}: {functions:?}");
