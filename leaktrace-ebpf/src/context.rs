@@ -122,8 +122,8 @@ fn creating_site(ctx: &ProbeContext) -> Result<(u64, *mut SiteCounters), Lost> {
     if let Some(counters) = SITES.get_ptr_mut(site) {
         return Ok((site, counters));
     }
-    if enter_site(ctx, site, parent_itab).is_err() {
-        lost::count(ctx, Lost::SitesFull);
+    if let Err(reason) = enter_site(ctx, site, parent_itab) {
+        lost::count(ctx, reason);
     } else if let Some(counters) = SITES.get_ptr_mut(site) {
         return Ok((site, counters));
     }
