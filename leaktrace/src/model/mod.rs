@@ -8,6 +8,6 @@ mod retained;
 mod slope;
 
 pub use lifetime::{bucket_ceiling_s, count_at_least, quantile_ceiling_s};
-pub use proportion::{poisson_mean_for_at_least, wilson_lower_bound};
+pub use proportion::{poisson_difference_noise, poisson_mean_for_at_least, wilson_lower_bound};
 pub use retained::retained_heap_bytes;
 pub use slope::{Slope, resolvable_slope, theil_sen};

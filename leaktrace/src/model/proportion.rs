@@ -26,6 +26,12 @@ pub fn poisson_mean_for_at_least(n: u32) -> f64 {
     n * (1.0 - ninth + Z_95_ONE_SIDED * ninth.sqrt()).powi(3)
 }
 
+/// By how much two counts may differ by chance alone when both have the same mean, with 95 %
+/// probability: the difference of two Poisson counts has the sum of both as its variance.
+pub fn poisson_difference_noise(one: f64, other: f64) -> f64 {
+    Z_95_ONE_SIDED * (one + other).sqrt()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{poisson_mean_for_at_least, wilson_lower_bound};

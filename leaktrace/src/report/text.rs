@@ -8,7 +8,7 @@ use super::schema::{Contexts, Report, Site, TargetState};
 use crate::{
     binary::Frame,
     display::{bytes, rate, seconds},
-    symbolize::creator,
+    symbolize::{constructor, creator},
     verdict::State,
 };
 
@@ -88,8 +88,7 @@ fn leak(out: &mut String, site: &Site) {
         line(out, &format!("  {BOLD}site {}{BOLD:#} (call chain unknown)", site.id));
         return;
     };
-    let constructor = site.frames.iter().rfind(|f| f.function.starts_with("context."));
-    let what = constructor.map_or("a context", |frame| frame.function.as_str());
+    let what = constructor(&site.frames).map_or("a context", |frame| frame.function.as_str());
     let place = format!("{}:{}", blamed.file, blamed.line);
     placed(out, BOLD, &format!("  {what} in {}", short(&blamed.function)), &place);
     let created = site.created;

@@ -102,6 +102,8 @@ impl Sampler {
             self.give_up_on("call chains", &error);
             None
         });
+        // Counts with a gap are no ground for a judgement of sites.
+        let births_s = births_s.filter(|_| self.unavailable.is_empty());
         Found {
             history: self.history,
             births_s,
@@ -114,8 +116,8 @@ impl Sampler {
         let start_ns = self.history.start().monotonic_ns;
         let mut births_s: HashMap<u64, Vec<f64>> = HashMap::new();
         tracer.for_each_live(|context| {
-            let age_ns = context.created_ns.saturating_sub(start_ns);
-            births_s.entry(context.site).or_default().push(age_ns as f64 / 1e9);
+            let birth_ns = context.created_ns.saturating_sub(start_ns);
+            births_s.entry(context.site).or_default().push(birth_ns as f64 / 1e9);
         })?;
         Ok(births_s)
     }

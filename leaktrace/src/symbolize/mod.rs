@@ -100,6 +100,12 @@ pub fn context_parent(parent_type: Option<&str>) -> ContextParent {
     }
 }
 
+/// The constructor that the creator called: the outermost of the frames of package context at
+/// the inner end. (Further out it may stand again, below a callback of `AfterFunc`.)
+pub fn constructor(frames: &[Frame]) -> Option<&Frame> {
+    frames.iter().take_while(|frame| frame.function.starts_with("context.")).last()
+}
+
 /// The frame to blame: the first outside package context.
 pub fn creator(frames: &[Frame]) -> Option<&Frame> {
     frames.iter().find(|frame| !frame.function.starts_with("context.")).or(frames.first())
@@ -107,7 +113,7 @@ pub fn creator(frames: &[Frame]) -> Option<&Frame> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mappings, Symbolizer, context_kind, context_parent, creator};
+    use super::{Mappings, Symbolizer, constructor, context_kind, context_parent, creator};
     use crate::{
         binary::{Blocks, Elf, Frame, GoBinary, Machine, PcLnTab},
         snapshot::{ContextKind, ContextParent},
@@ -157,6 +163,18 @@ mod tests {
         assert_eq!(creator(&chain).unwrap().function, "main.f");
         assert_eq!(creator(&frames(&[("context.x", false)])).unwrap().function, "context.x");
         assert_eq!(creator(&[]), None);
+    }
+
+    #[test]
+    fn a_callback_of_the_package_further_out_is_not_the_constructor() {
+        let chain = frames(&[
+            ("context.withCancel", true),
+            ("context.WithCancel", false),
+            ("main.callback", false),
+            ("context.(*afterFuncCtx).cancel.func1", false),
+        ]);
+        assert_eq!(constructor(&chain).unwrap().function, "context.WithCancel");
+        assert_eq!(constructor(&chain[2..]), None);
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use super::{
     RssGrowth, RssShape, SiteEvidence, SiteJudgement, SiteState, State, Verdict, reasons,
-    site::{OLD_MIN, judge},
+    site::{OLD_MIN, TWO_COLLECTIONS_S, judge},
 };
 use crate::{
     display::bytes,
     history::History,
-    model::poisson_mean_for_at_least,
+    model::{poisson_difference_noise, poisson_mean_for_at_least},
     snapshot::{ContextNature, ContextSample},
 };
 
@@ -33,9 +33,6 @@ const FLOOR_WINDOW_RATIO: f64 = 0.5;
 /// How far the RSS of a healthy Go daemon swings within minutes while its heap fills and is
 /// collected: seen on a kubelet of 110 MiB.
 const COLLECTED_HEAP_NOISE_BYTES: f64 = 10.0 * 1024.0 * 1024.0;
-/// In a shorter window a heap may not have been collected twice (Go forces a collection every
-/// 120 s, runtime/proc.go `forcegcperiod`): with GOGC=100 it may then double without leaking.
-const TWO_COLLECTIONS_S: f64 = 240.0;
 /// The probability with which a leak at the floor would have been seen.
 const FLOOR_CONFIDENCE: f64 = 0.95;
 
@@ -128,7 +125,8 @@ fn judge_sites(evidence: &Evidence<'_>) -> Vec<(u64, SiteJudgement)> {
     judged.collect()
 }
 
-/// By how much the RSS of the process may swing without meaning anything.
+/// By how much the RSS of the process may swing without meaning anything. A heap that has not been
+/// collected twice may double without leaking (GOGC=100).
 fn noise_bytes(evidence: &Evidence<'_>, series: &[(f64, f64)]) -> f64 {
     let first = series.first().map_or(0.0, |(_, bytes)| *bytes);
     match evidence.garbage_collected {
@@ -227,8 +225,7 @@ fn births_since(evidence: &Evidence<'_>, sites: &[(u64, SiteJudgement)], from_s:
 /// Whether `released` older ones leave less of `kept` new ones than a leak would: less than half,
 /// or less than the noise of two counts (Poisson, one-sided 95 %).
 fn balances(kept: f64, released: f64) -> bool {
-    const Z_95_ONE_SIDED: f64 = 1.644_854;
-    let noise = Z_95_ONE_SIDED * (kept + released).sqrt();
+    let noise = poisson_difference_noise(kept, released);
     released > 0.0 && kept - released < (BALANCE_RATIO * kept).max(noise)
 }
 

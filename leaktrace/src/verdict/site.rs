@@ -48,7 +48,7 @@ const GOING_ON_RATIO: f64 = 0.3;
 const SURVIVORS_PER_RELEASE: u64 = 4;
 /// In a window so long the garbage collector has run at least twice (runtime/proc.go
 /// `forcegcperiod` is 120 s): what nobody holds would have been seen to go.
-const TWO_COLLECTIONS_S: f64 = 240.0;
+pub const TWO_COLLECTIONS_S: f64 = 240.0;
 /// A young process that has released nothing at a site must be watched at least so long,
 const YOUNG_WINDOW_MIN_S: f64 = 30.0;
 /// must go on creating in this last share of the window,
