@@ -75,7 +75,7 @@ fn the_leaky_twin_is_a_leak_at_its_line() {
     assert!(!guilty.is_empty() && guilty.iter().all(|site| site["verdict"] == "leak"));
     let leaking = report["contexts"]["sites"].as_array().unwrap().iter();
     assert_eq!(leaking.filter(|site| site["verdict"] == "leak").count(), guilty.len());
-    // 10 pods that sync every 100 ms and cancel one of 20 contexts.
+    // 10 pods that sync every 100 ms and cancel one of 12 contexts.
     let growth = guilty[0]["growth_per_s"].as_f64().unwrap();
     assert!((85.0..=100.0).contains(&growth), "{growth}");
     assert_eq!(guilty[0]["pinned"], Value::Null);
@@ -93,14 +93,15 @@ fn the_fixed_twin_is_clean() {
     assert!(created > 4000, "{created}: the twin works as hard as the leaky one");
 }
 
-/// Honest workloads that look like leaks for a while, all at once.
+/// Honest workloads that look like leaks for a while, all at once. No life lies just below the
+/// edge of a histogram bucket, where a little jitter would double the horizon.
 #[test]
 fn look_alikes_are_not_called_leaks() {
     let look_alikes: [(&str, &[&str], &str); 5] = [
-        ("bursts", &["burst"], "no_leak"),
+        ("bursts", &["burst", "-hold", "1500ms"], "no_leak"),
         ("contexts held since the start", &["hold"], "no_leak"),
-        ("lives of four seconds", &["steady"], "no_leak"),
-        ("released by their timers", &["timeouts", "-timeout", "2s"], "no_leak"),
+        ("lives of three seconds", &["steady", "-life", "3s"], "no_leak"),
+        ("released by their timers", &["timeouts", "-timeout", "1500ms"], "no_leak"),
         // Nothing is ever released here, so that no usual lifetime is known.
         ("collected by the garbage collector", &["background"], "inconclusive"),
     ];

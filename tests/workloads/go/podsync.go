@@ -16,7 +16,7 @@ type podSyncStatus struct {
 
 // podSyncsPerLife is after how many syncs a pod ends, which cancels its newest
 // context, and is replaced by another.
-const podSyncsPerLife = 20
+const podSyncsPerLife = 12
 
 // podWorkers is the pattern of kubernetes#139823: each sync of a pod makes a
 // context and forgets the cancel function of the one before.
