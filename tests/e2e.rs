@@ -284,6 +284,18 @@ fn a_flooded_live_map_counts_its_losses() {
     assert_eq!(sum(&sites, "created"), 60_000, "creations stay exact");
 }
 
+/// Ctrl-C in the very moment at which leaktrace says that it traces.
+#[test]
+fn an_early_interrupt_still_gives_a_report() {
+    let workload = Workload::start(GO, &["podsync", "-mode", "fixed"]);
+    for _ in 0..10 {
+        let report =
+            Trace::of(workload.pid(), &["--duration", "20s", "--interval", "1s"]).interrupt();
+        assert_eq!(state(&report), "inconclusive");
+        assert!(report["window"]["duration_s"].as_f64().unwrap() < 5.0);
+    }
+}
+
 /// NET-1: no socket of any internet protocol is opened.
 #[test]
 fn nothing_is_opened_to_the_network() {

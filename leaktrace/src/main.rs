@@ -54,7 +54,10 @@ fn run_trace(cli: &Cli, arguments: &TraceArgs) -> Result<ExitCode> {
     config.outputs.iter().try_for_each(check_writable)?;
     let mut progress = StderrProgress::new(cli.quiet);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(trace(&config, stop_signal(), &mut progress))?;
+    let report = runtime.block_on(async {
+        let stop = stop_signal()?;
+        trace(&config, stop, &mut progress).await
+    })?;
     progress.clear();
     deliver(cli, arguments, &config, &report)
 }
@@ -122,18 +125,18 @@ fn check_writable(output: &Output) -> Result<()> {
     Ok(())
 }
 
-/// Ready at the first SIGINT or SIGTERM.
-async fn stop_signal() {
+/// Ready at the first SIGINT or SIGTERM. Both are caught from this call on, not only once the
+/// future is polled: a Ctrl-C while the probes are being attached must not cost the report.
+fn stop_signal() -> Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    let mut interrupt = signal(SignalKind::interrupt()).context("can't catch SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("can't catch SIGTERM")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
 fn start_log(verbose: u8) {
