@@ -68,9 +68,10 @@ fn snapshot(s: u64) -> Snapshot {
 
 fn frames(chain: &[(&str, &str, u32)]) -> Vec<Frame> {
     let frame = |(function, file, line): &(&str, &str, u32)| Frame {
-        function: (*function).to_owned(),
-        file: (*file).to_owned(),
+        function: (*function).into(),
+        file: (*file).into(),
         line: *line,
+        start_line: line - 3,
         inlined: false,
     };
     chain.iter().map(frame).collect()

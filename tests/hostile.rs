@@ -74,7 +74,7 @@ fn try_answer(bytes: Vec<u8>, pcs: &[u64]) -> Answer {
         let build = BuildInfo::read(&file, &elf)?;
         let go = GoBinary::read(&file, &elf, &build)?;
         let known = pcs.iter().filter_map(|pc| go.table.frames(&file, *pc).ok());
-        frames.extend(known.flatten().map(|frame| frame.function));
+        frames.extend(known.flatten().map(|frame| frame.function.as_ref().to_owned()));
         Ok(plan(&ContextFacts::read(&file, &elf, &go)?))
     };
     Answer { plan: chain().map_err(|error| format!("{error:#}")), frames }

@@ -82,7 +82,7 @@ impl Subject {
 }
 
 fn assert_same(found: &Frame, expected: &Value, name: &str) {
-    let found = (found.function.as_str(), found.file.as_str(), u64::from(found.line));
+    let found = (&*found.function, &*found.file, u64::from(found.line));
     let text = |field: &str| expected[field].as_str().unwrap();
     let expected = (text("function"), text("file"), expected["line"].as_u64().unwrap());
     assert_eq!(found, expected, "{name}");

@@ -81,6 +81,9 @@ fn code_facts(
     let code = file.vec(file_offset, length, "a function's code")?;
     // The outermost frame is the function itself, whatever is inlined at its start.
     let frames = go.table.frames(file, function.entry + 1)?;
-    let source = frames.into_iter().next_back().map_or_else(String::new, |frame| frame.file);
+    let source = frames
+        .into_iter()
+        .next_back()
+        .map_or_else(String::new, |frame| frame.file.as_ref().to_owned());
     Ok(CodeFacts { function, file_offset, code, source })
 }

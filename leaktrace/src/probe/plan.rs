@@ -132,7 +132,8 @@ mod tests {
     const CODE: [u8; 10] = [0x49, 0x3b, 0x66, 0x10, 0x76, 0x5b, 0x55, 0x48, 0x89, 0xe5];
 
     fn code(name: &str, file_offset: u64) -> CodeFacts {
-        let function = FuncInfo { name: name.to_owned(), entry: 0x40_0000, end: 0x40_0100 };
+        let function =
+            FuncInfo { name: name.to_owned(), entry: 0x40_0000, end: 0x40_0100, wrapper: false };
         let source = "/usr/local/go/src/context/context.go".to_owned();
         CodeFacts { function, file_offset, code: CODE.to_vec(), source }
     }

@@ -88,7 +88,7 @@ fn leak(out: &mut String, site: &Site) {
         line(out, &format!("  {BOLD}site {}{BOLD:#} (call chain unknown)", site.id));
         return;
     };
-    let what = constructor(&site.frames).map_or("a context", |frame| frame.function.as_str());
+    let what = constructor(&site.frames).map_or("a context", |frame| &*frame.function);
     let place = format!("{}:{}", blamed.file, blamed.line);
     placed(out, BOLD, &format!("  {what} in {}", short(&blamed.function)), &place);
     let created = site.created;
@@ -120,7 +120,7 @@ fn leak(out: &mut String, site: &Site) {
 /// The callers of the blamed function.
 fn chain(out: &mut String, frames: &[Frame], blamed: &Frame) {
     let callers = frames.iter().skip_while(|frame| *frame != blamed).skip(1);
-    for frame in callers.filter(|frame| frame.function != "runtime.goexit").take(CHAIN_MAX) {
+    for frame in callers.filter(|frame| &*frame.function != "runtime.goexit").take(CHAIN_MAX) {
         let text =
             format!("    called by {}  {}:{}", short(&frame.function), frame.file, frame.line);
         line(out, &format!("{DIM}{text}{DIM:#}"));

@@ -68,18 +68,18 @@ impl<'a> Symbolizer<'a> {
     }
 }
 
-const fn bytes(frame: &Frame) -> usize {
+fn bytes(frame: &Frame) -> usize {
     size_of::<Frame>() + frame.function.len() + frame.file.len()
 }
 
 fn unknown(function: String) -> Frame {
-    Frame { function, file: "?".to_owned(), line: 0, inlined: false }
+    Frame { function: function.into(), file: "?".into(), line: 0, start_line: 0, inlined: false }
 }
 
 /// How contexts of a site end, by the constructor that made them.
 pub fn context_kind(frames: &[Frame]) -> ContextKind {
     let constructor = frames.iter().find(|frame| !frame.inlined);
-    match constructor.map(|frame| frame.function.as_str()) {
+    match constructor.map(|frame| &*frame.function) {
         Some("context.WithDeadlineCause") => ContextKind::Timer,
         Some("context.AfterFunc") => ContextKind::AfterFunc,
         _ => ContextKind::Cancel,
@@ -121,9 +121,10 @@ mod tests {
 
     fn frames(functions: &[(&str, bool)]) -> Vec<Frame> {
         let frame = |(function, inlined): &(&str, bool)| Frame {
-            function: (*function).to_owned(),
-            file: "x.go".to_owned(),
+            function: (*function).into(),
+            file: "x.go".into(),
             line: 1,
+            start_line: 1,
             inlined: *inlined,
         };
         functions.iter().map(frame).collect()
@@ -160,8 +161,8 @@ mod tests {
     #[test]
     fn the_creator_is_the_first_caller_outside_the_package() {
         let chain = frames(&[("context.WithCancel", false), ("main.f", true), ("main.g", false)]);
-        assert_eq!(creator(&chain).unwrap().function, "main.f");
-        assert_eq!(creator(&frames(&[("context.x", false)])).unwrap().function, "context.x");
+        assert_eq!(&*creator(&chain).unwrap().function, "main.f");
+        assert_eq!(&*creator(&frames(&[("context.x", false)])).unwrap().function, "context.x");
         assert_eq!(creator(&[]), None);
     }
 
@@ -173,7 +174,7 @@ mod tests {
             ("main.callback", false),
             ("context.(*afterFuncCtx).cancel.func1", false),
         ]);
-        assert_eq!(constructor(&chain).unwrap().function, "context.WithCancel");
+        assert_eq!(&*constructor(&chain).unwrap().function, "context.WithCancel");
         assert_eq!(constructor(&chain[2..]), None);
     }
 
@@ -187,6 +188,6 @@ mod tests {
         symbolizer.cache.insert(0x1234, frames(&[("x".repeat(600).as_str(), false)]));
         let functions: Vec<_> =
             symbolizer.frames(&[0x1234, 0x1234]).into_iter().map(|f| f.function).collect();
-        assert_eq!(functions, ["x".repeat(600), "0x1234".to_owned()]);
+        assert_eq!(functions, ["x".repeat(600).into(), "0x1234".into()]);
     }
 }

@@ -4,11 +4,14 @@
 //! comes from what the Go runtime itself needs at run time, so it survives stripping.
 
 mod buildinfo;
+mod func;
 mod functions;
 mod header;
 mod layout;
 mod moduledata;
 mod pclntab;
+mod pcvalue;
+mod strings;
 mod symbols;
 mod types;
 

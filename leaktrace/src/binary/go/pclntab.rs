@@ -1,6 +1,6 @@
 //! The pclntab as a whole: header and module data in, where each of its parts lies out.
 
-use super::{header::Header, layout::Layout, moduledata::ModuleData};
+use super::{header::Header, layout::Layout, moduledata::ModuleData, strings::Strings};
 use crate::binary::{BinaryError, Blocks, Elf};
 
 /// A located and checked pclntab. Offsets are file offsets, addresses are the file's own
@@ -23,6 +23,7 @@ pub struct PcLnTab {
     pub(super) files: u64,
     pub(super) pctab: u64,
     pub(super) table: u64,
+    pub(super) strings: Strings,
 }
 
 impl PcLnTab {
@@ -50,16 +51,27 @@ impl PcLnTab {
             files,
             pctab,
             table,
+            strings: Strings::default(),
         })
     }
 
     /// A table of one function, with every part at the start of the file.
     #[cfg(test)]
     pub fn for_test() -> Self {
-        let layout = super::layout::for_version(&"go1.26.3".into()).unwrap();
-        let (quantum, functions, text, gofunc, types) = (1, 1, 0, 0, 0);
-        let [names, units, files, pctab, table] = [0; 5];
-        Self { layout, quantum, functions, text, gofunc, types, names, units, files, pctab, table }
+        Self {
+            layout: super::layout::for_version(&"go1.26.3".into()).unwrap(),
+            quantum: 1,
+            functions: 1,
+            text: 0,
+            gofunc: 0,
+            types: 0,
+            names: 0,
+            units: 0,
+            files: 0,
+            pctab: 0,
+            table: 0,
+            strings: Strings::default(),
+        }
     }
 
     /// How many functions the binary has.
