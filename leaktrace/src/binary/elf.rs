@@ -2,6 +2,8 @@
 //!
 //! Non-goals: symbol tables; 32-bit and big-endian files, which are refused by name.
 
+use std::fmt;
+
 use object::{
     LittleEndian, elf,
     pod::{self, Pod},
@@ -34,6 +36,21 @@ pub enum Machine {
     Arm64,
     /// Any other, by its `e_machine`.
     Other(u16),
+}
+
+impl Machine {
+    /// The one that leaktrace itself was built for; its BPF programs read that one's registers.
+    pub const HOST: Self = if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::Amd64 };
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Amd64 => f.write_str("amd64"),
+            Self::Arm64 => f.write_str("arm64"),
+            Self::Other(number) => write!(f, "machine {number}"),
+        }
+    }
 }
 
 /// A loaded part of the file.

@@ -5,14 +5,17 @@
 //! mapped (a file truncated under a mapping would kill us), and what is not positively
 //! recognised is an error that names it. Non-goals: DWARF and `.symtab`; live memory.
 
+mod code;
 mod elf;
 mod go;
-mod prologue;
 mod reader;
 
+pub use code::{CodeError, Execution, FunctionCode, Spot};
 pub use elf::{Elf, Machine, Segment};
-pub use go::{BuildInfo, Frame, FuncInfo, GoBinary, GoVersion, PcLnTab};
-pub use prologue::{PrologueError, push_offset};
+pub use go::{
+    BuildInfo, Frame, FuncInfo, GoBinary, GoVersion, LocateError, Located, PcLnTab,
+    RuntimeVariable, Witnesses,
+};
 pub use reader::{Blocks, ReadAt};
 
 /// Why a file, or a part of it, could not be understood.

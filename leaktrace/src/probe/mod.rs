@@ -7,5 +7,5 @@
 mod facts;
 mod plan;
 
-pub use facts::{CodeFacts, ContextFacts, FactError};
+pub use facts::{CodeFacts, ContextFacts};
 pub use plan::{Plan, ProbePoint, Program, Unavailable, plan};

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::facts::{CANCEL, CREATE, CodeFacts, ContextFacts};
-use crate::binary::push_offset;
+use crate::binary::{Execution, Machine};
 
 /// The BPF program for a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +23,10 @@ pub struct ProbePoint {
     pub program: Program,
     /// The probed function.
     pub function: String,
-    /// Offset of its `push %rbp` from its entry.
-    pub push_offset: u64,
+    /// Offset of the probed instruction, behind the stack check, from the entry.
+    pub offset: u64,
+    /// How that instruction runs when it is probed.
+    pub execution: Execution,
     /// Where that instruction lies in the file.
     pub file_offset: u64,
     /// Its virtual address, without load bias.
@@ -52,11 +54,26 @@ impl Unavailable {
 pub struct Plan {
     /// Probe points; empty when contexts can't be counted.
     pub points: Vec<ProbePoint>,
+    /// Probe points in code for another processor: known, and not to be attached.
+    pub foreign_points: Vec<ProbePoint>,
     /// Missing evidence.
     pub unavailable: Vec<Unavailable>,
     /// Every path by which a context is released has its point. Without that, a context that was
     /// released may look outstanding.
     pub releases_complete: bool,
+}
+
+impl Plan {
+    /// The plan of an executable for `machine`, as `host` can carry it out.
+    #[must_use]
+    pub fn on(mut self, machine: Machine, host: Machine) -> Self {
+        if machine != host && !self.points.is_empty() {
+            let why = format!("the executable is for {machine}; this leaktrace traces {host} only");
+            self.unavailable.push(Unavailable::new("contexts", why));
+            self.foreign_points = std::mem::take(&mut self.points);
+        }
+        self
+    }
 }
 
 /// Plans the probes for counting contexts. Creation without release (or the reverse) says
@@ -87,13 +104,15 @@ pub fn plan(facts: &ContextFacts) -> Plan {
 
 fn point(program: Program, name: &str, code: Option<&CodeFacts>) -> Result<ProbePoint, String> {
     let code = code.ok_or_else(|| format!("{name} is not in the executable"))?;
-    let push = push_offset(&code.code).map_err(|error| format!("{name}: {error}"))?;
+    let code = &code.code;
+    let spot = code.behind_stack_check().map_err(|error| format!("{name}: {error}"))?;
     Ok(ProbePoint {
         program,
         function: code.function.name.clone(),
-        push_offset: push,
-        file_offset: code.file_offset + push,
-        vaddr: code.function.entry + push,
+        offset: spot.offset,
+        execution: spot.execution,
+        file_offset: code.file_offset + spot.offset,
+        vaddr: code.function.entry + spot.offset,
     })
 }
 
@@ -101,7 +120,7 @@ fn point(program: Program, name: &str, code: Option<&CodeFacts>) -> Result<Probe
 /// whose receiver embeds the `cancelCtx` at offset 0 and for the closures returned as
 /// `CancelFunc`, whose first captured variable it is (Go 1.21 to 1.27).
 fn outer_point(inlining: &CodeFacts) -> Result<ProbePoint, String> {
-    let name = &inlining.function.name;
+    let name = &inlining.code.function.name;
     let program = match name.as_str() {
         "context.(*timerCtx).cancel" | "context.(*afterFuncCtx).cancel" => Program::ContextRelease,
         closure if is_cancel_closure(closure) && inlining.source.ends_with(CONTEXT_FILE) => {
@@ -127,7 +146,7 @@ fn is_cancel_closure(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{CANCEL, CREATE, CodeFacts, ContextFacts, Program, plan};
-    use crate::binary::FuncInfo;
+    use crate::binary::{FuncInfo, FunctionCode, Machine};
 
     const CODE: [u8; 10] = [0x49, 0x3b, 0x66, 0x10, 0x76, 0x5b, 0x55, 0x48, 0x89, 0xe5];
 
@@ -135,7 +154,8 @@ mod tests {
         let function =
             FuncInfo { name: name.to_owned(), entry: 0x40_0000, end: 0x40_0100, wrapper: false };
         let source = "/usr/local/go/src/context/context.go".to_owned();
-        CodeFacts { function, file_offset, code: CODE.to_vec(), source }
+        let (machine, bytes) = (Machine::Amd64, CODE.to_vec());
+        CodeFacts { code: FunctionCode { function, machine, file_offset, bytes }, source }
     }
 
     fn facts(inlining: &[&str]) -> ContextFacts {
@@ -167,7 +187,7 @@ mod tests {
     #[test]
     fn an_unknown_prologue_is_never_probed() {
         let mut odd = facts(&[]);
-        odd.create = Some(CodeFacts { code: vec![0xc3], ..code(CREATE, 0x1000) });
+        odd.create.as_mut().unwrap().code.bytes = vec![0xc3];
         let plan = plan(&odd);
         assert!(plan.points.is_empty());
         assert!(plan.unavailable[0].why.contains("prologue"), "{:?}", plan.unavailable);
@@ -194,5 +214,14 @@ mod tests {
         assert_eq!(plan.points.len(), 2);
         assert!(!plan.releases_complete);
         assert!(plan.unavailable[0].why.contains("main.run"), "{:?}", plan.unavailable);
+    }
+
+    #[test]
+    fn code_for_another_processor_is_planned_but_never_attached() {
+        let native = plan(&facts(&[])).on(Machine::Amd64, Machine::Amd64);
+        assert_eq!((native.points.len(), native.foreign_points.len()), (2, 0));
+        let foreign = plan(&facts(&[])).on(Machine::Arm64, Machine::Amd64);
+        assert_eq!((foreign.points.len(), foreign.foreign_points.len()), (0, 2));
+        assert!(foreign.unavailable[0].why.contains("arm64"), "{:?}", foreign.unavailable);
     }
 }

@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::text::wrap;
-use crate::probe::{ProbePoint, Program};
+use crate::{
+    binary::Execution,
+    probe::{ProbePoint, Program},
+};
 
 /// The doctor's findings.
 #[derive(Debug, Clone, Serialize)]
@@ -63,7 +66,7 @@ pub struct Probe {
     /// Where it lies in the file.
     pub file_offset: u64,
     /// How the kernel runs the probed instruction.
-    pub execution: &'static str,
+    pub execution: Execution,
 }
 
 impl From<&ProbePoint> for Probe {
@@ -75,11 +78,10 @@ impl From<&ProbePoint> for Probe {
                 Program::ContextReleaseClosure => "release_closure",
             },
             function: point.function.clone(),
-            offset: point.push_offset,
+            offset: point.offset,
             vaddr: point.vaddr,
             file_offset: point.file_offset,
-            // Only `push %rbp` is ever planned.
-            execution: "emulated",
+            execution: point.execution,
         }
     }
 }
@@ -100,8 +102,12 @@ impl Diagnosis {
             let _ = writeln!(out, "\n  probes: function, offset, file offset, execution");
         }
         for probe in &self.probes {
-            let Probe { function, offset, file_offset, execution, .. } = probe;
-            let _ = writeln!(out, "    {function} +{offset:#x}  {file_offset:#x}  {execution}");
+            let Probe { function, offset, file_offset, .. } = probe;
+            let how = match probe.execution {
+                Execution::Emulated => "emulated",
+                Execution::SingleStepped => "single-stepped",
+            };
+            let _ = writeln!(out, "    {function} +{offset:#x}  {file_offset:#x}  {how}");
         }
         out
     }

@@ -10,6 +10,7 @@ use super::executable::Executable;
 use crate::{
     bpf,
     display::printable,
+    probe::Plan,
     report::{Check, Diagnosis, Probe, SCHEMA_VERSION},
     target::{Identity, Selector, Watch, select},
 };
@@ -49,8 +50,12 @@ pub fn examine(subject: &Subject) -> Result<Diagnosis> {
         module: executable.module(),
         functions: executable.function_count(),
         checks,
-        probes: executable.plan().points.iter().map(Probe::from).collect(),
+        probes: probes(executable.plan()),
     })
+}
+
+fn probes(plan: &Plan) -> Vec<Probe> {
+    plan.points.iter().chain(&plan.foreign_points).map(Probe::from).collect()
 }
 
 /// The evidence that a trace would have, and what it would lack.

@@ -63,7 +63,8 @@ impl Executable {
         let elf = &*self.elf.insert(Elf::read(&self.file)?);
         let build = &*self.build.insert(BuildInfo::read(&self.file, elf)?);
         let go = &*self.go.insert(GoBinary::read(&self.file, elf, build)?);
-        self.plan = plan(&ContextFacts::read(&self.file, elf, go)?);
+        let facts = ContextFacts::read(&self.file, elf, go)?;
+        self.plan = plan(&facts).on(elf.machine, Machine::HOST);
         Ok(())
     }
 
@@ -87,14 +88,9 @@ impl Executable {
     /// What kind of file it is: `amd64, position independent`.
     pub fn kind(&self) -> Option<String> {
         let elf = self.elf.as_ref()?;
-        let machine = match elf.machine {
-            Machine::Amd64 => "amd64".to_owned(),
-            Machine::Arm64 => "arm64".to_owned(),
-            Machine::Other(number) => format!("machine {number}"),
-        };
         let address =
             if elf.position_independent { "position independent" } else { "fixed address" };
-        Some(format!("{machine}, {address}"))
+        Some(format!("{}, {address}", elf.machine))
     }
 
     /// What to attach, and what is missing.

@@ -4,6 +4,7 @@
 //! comes from what the Go runtime itself needs at run time, so it survives stripping.
 
 mod buildinfo;
+mod data;
 mod func;
 mod functions;
 mod header;
@@ -16,6 +17,7 @@ mod symbols;
 mod types;
 
 pub use buildinfo::{BuildInfo, GoVersion};
+pub use data::{LocateError, Located, RuntimeVariable, Witnesses};
 pub use functions::FuncInfo;
 pub use pclntab::PcLnTab;
 pub use symbols::Frame;

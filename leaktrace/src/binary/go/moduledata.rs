@@ -4,12 +4,17 @@
 //! Found by its first word, the pclntab's address, and proven by five neighbours that must point
 //! into the same table. In a position-independent file these words are relocations.
 
+use std::ops::Range;
+
 use super::{header::Header, layout::Layout};
 use crate::binary::{BinaryError, Blocks, Elf};
 
 /// Offsets in `runtime.moduledata` (runtime/symtab.go), the same in Go 1.21 to 1.27.
 const TEXT: u64 = 176;
 const ETEXT: u64 = 184;
+/// Variables lie from the start of the first data section to the end of the last.
+const NOPTRDATA: u64 = 192;
+const END: u64 = 272;
 const TYPES: u64 = 296;
 /// Where the addresses of the header's five parts stand.
 const PARTS: [u64; 5] = [8, 32, 56, 80, 104];
@@ -28,6 +33,8 @@ pub(super) struct ModuleData {
     pub gofunc: u64,
     /// Address that type name offsets are relative to.
     pub types: u64,
+    /// Addresses of all Go variables.
+    pub data: Range<u64>,
 }
 
 impl ModuleData {
@@ -46,7 +53,12 @@ impl ModuleData {
         if !in_code {
             return Err(BinaryError::NotRecognised("the Go text lies outside the code segment"));
         }
-        Ok(Self { text, gofunc: word(layout.moduledata_gofunc)?, types: word(TYPES)? })
+        Ok(Self {
+            text,
+            gofunc: word(layout.moduledata_gofunc)?,
+            types: word(TYPES)?,
+            data: word(NOPTRDATA)?..word(END)?,
+        })
     }
 }
 

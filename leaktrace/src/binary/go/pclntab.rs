@@ -1,5 +1,7 @@
 //! The pclntab as a whole: header and module data in, where each of its parts lies out.
 
+use std::ops::Range;
+
 use super::{header::Header, layout::Layout, moduledata::ModuleData, strings::Strings};
 use crate::binary::{BinaryError, Blocks, Elf};
 
@@ -18,6 +20,8 @@ pub struct PcLnTab {
     pub(super) gofunc: u64,
     /// Address that type name offsets are relative to.
     pub(super) types: u64,
+    /// Addresses of all Go variables.
+    pub(super) data: Range<u64>,
     pub(super) names: u64,
     pub(super) units: u64,
     pub(super) files: u64,
@@ -46,6 +50,7 @@ impl PcLnTab {
             text: module.text,
             gofunc,
             types: module.types,
+            data: module.data,
             names,
             units,
             files,
@@ -65,6 +70,7 @@ impl PcLnTab {
             text: 0,
             gofunc: 0,
             types: 0,
+            data: 0..0,
             names: 0,
             units: 0,
             files: 0,
@@ -72,6 +78,11 @@ impl PcLnTab {
             table: 0,
             strings: Strings::default(),
         }
+    }
+
+    /// Where Go variables lie, without load bias.
+    pub fn data(&self) -> Range<u64> {
+        self.data.clone()
     }
 
     /// How many functions the binary has.
