@@ -123,6 +123,8 @@ fn target() -> Target {
         build_id: some("0123abcd"),
         go_version: some("go1.26.3"),
         module: some("k8s.io/kubernetes@v1.36.2"),
+        version: some("v1.36.2"),
+        version_from: some("the linker flags in the build information"),
         unit: some("kubelet.service"),
         cgroup: some("/system.slice/kubelet.service"),
         state: TargetState::Running,

@@ -66,6 +66,9 @@ pub struct DoctorArgs {
     /// This executable, running or not
     #[arg(long, group = "subject", value_name = "PATH")]
     exe: Option<PathBuf>,
+    /// Also look up this function: entry, probe point, returns, where it is inlined; may be repeated
+    #[arg(long = "function", value_name = "NAME")]
+    pub functions: Vec<String>,
     /// Print the findings as JSON
     #[arg(long)]
     pub json: bool,

@@ -41,7 +41,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     match &cli.command {
         Command::Trace(arguments) => run_trace(cli, arguments),
         Command::Doctor(arguments) => {
-            let diagnosis = examine(&arguments.subject())?;
+            let diagnosis = examine(&arguments.subject(), &arguments.functions)?;
             let text = if arguments.json { render_json(&diagnosis)? } else { diagnosis.text() };
             print(cli.color, &text)?;
             Ok(ExitCode::SUCCESS)

@@ -165,6 +165,14 @@ impl Elf {
         })
     }
 
+    /// The virtual address of the byte at `file_offset`, if it is loaded.
+    pub fn vaddr(&self, file_offset: u64) -> Option<u64> {
+        self.segments.iter().find_map(|segment| {
+            let within = file_offset.checked_sub(segment.file_offset)?;
+            (within < segment.file_bytes).then_some(segment.vaddr.checked_add(within)?)
+        })
+    }
+
     /// The section called `name`.
     pub fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|section| section.name == name)

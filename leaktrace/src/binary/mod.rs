@@ -3,17 +3,19 @@
 //!
 //! The file is untrusted input: every read is bounds-checked, every count capped, nothing is
 //! mapped (a file truncated under a mapping would kill us), and what is not positively
-//! recognised is an error that names it. Non-goals: DWARF and `.symtab`; live memory.
+//! recognised is an error that names it. Non-goals: DWARF; live memory.
 
 mod code;
 mod elf;
+mod elf_symbols;
 mod go;
 mod reader;
 
 pub use code::{CodeError, Execution, FunctionCode, Spot};
-pub use elf::{Elf, Machine, Segment};
+pub use elf::{Elf, Machine, Section, Segment};
+pub use elf_symbols::SymbolMatch;
 pub use go::{
-    BuildInfo, Frame, FuncInfo, GoBinary, GoVersion, LocateError, Located, PcLnTab,
+    BuildInfo, Frame, FuncInfo, GoBinary, GoVersion, LocateError, Located, PcLnTab, ProgramVersion,
     RuntimeVariable, Witnesses,
 };
 pub use reader::{Blocks, ReadAt};

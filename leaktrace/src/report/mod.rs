@@ -8,7 +8,7 @@ mod schema;
 mod text;
 
 pub use build::{Inputs, NamedSite, build};
-pub use diagnosis::{Check, Diagnosis, Probe};
+pub use diagnosis::{Answer, Check, Diagnosis, Lookup, Place, Probe, Variable};
 pub use schema::{
     Contexts, Node, Report, Rss, SCHEMA_VERSION, Site, Target, TargetState, VerdictSection, Window,
 };

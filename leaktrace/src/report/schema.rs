@@ -68,6 +68,10 @@ pub struct Target {
     pub go_version: Option<String>,
     /// Main module and version.
     pub module: Option<String>,
+    /// The version that the program's makers gave it.
+    pub version: Option<String>,
+    /// Where that version stands.
+    pub version_from: Option<String>,
     /// systemd unit.
     pub unit: Option<String>,
     /// cgroup path.

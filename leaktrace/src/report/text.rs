@@ -57,7 +57,7 @@ fn headline(out: &mut String, report: &Report) {
         _ => String::new(),
     };
     let mut left = format!("{}  pid {}", target.comm, target.pid);
-    if let Some(version) = &target.go_version {
+    for version in [&target.version, &target.go_version].into_iter().flatten() {
         let _ = write!(left, "  {version}");
     }
     if let Some(uptime_s) = target.uptime_s {

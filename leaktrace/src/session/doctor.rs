@@ -4,14 +4,15 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::executable::Executable;
 use crate::{
+    binary::{FunctionCode, RuntimeVariable, Spot, Witnesses},
     bpf,
     display::printable,
     probe::Plan,
-    report::{Check, Diagnosis, Probe, SCHEMA_VERSION},
+    report::{Answer, Check, Diagnosis, Lookup, Place, Probe, SCHEMA_VERSION, Variable},
     target::{Identity, Selector, Watch, select},
 };
 
@@ -24,11 +25,11 @@ pub enum Subject {
     File(PathBuf),
 }
 
-/// Examines the kernel, our rights and the subject.
+/// Examines the kernel, our rights and the subject, and looks up `functions` in it.
 ///
 /// # Errors
-/// There is no such process or file.
-pub fn examine(subject: &Subject) -> Result<Diagnosis> {
+/// There is no such process or file, or no functions can be looked up in it.
+pub fn examine(subject: &Subject, functions: &[String]) -> Result<Diagnosis> {
     let (name, executable) = match subject {
         Subject::File(path) => (path.display().to_string(), Executable::at(path)?),
         Subject::Process(selector) => {
@@ -40,7 +41,8 @@ pub fn examine(subject: &Subject) -> Result<Diagnosis> {
     };
     let mut checks: Vec<_> =
         bpf::requirements().into_iter().map(|need| Check::new(need.what, need.found)).collect();
-    checks.extend(evidence(&executable));
+    let variables = variables(&executable);
+    checks.extend(evidence(&executable, &variables));
     Ok(Diagnosis {
         schema_version: SCHEMA_VERSION,
         subject: printable(name.as_bytes()),
@@ -48,9 +50,13 @@ pub fn examine(subject: &Subject) -> Result<Diagnosis> {
         build_id: executable.build_id(),
         go_version: executable.go_version(),
         module: executable.module(),
+        version: executable.program_version().map(|found| found.version.clone()),
+        version_from: executable.program_version().map(|found| found.proof.clone()),
         functions: executable.function_count(),
         checks,
         probes: probes(executable.plan()),
+        variables,
+        lookups: look_up(&executable, functions)?,
     })
 }
 
@@ -58,11 +64,63 @@ fn probes(plan: &Plan) -> Vec<Probe> {
     plan.points.iter().chain(&plan.foreign_points).map(Probe::from).collect()
 }
 
+/// The runtime's variables; none for what is no Go program of a known version.
+fn variables(executable: &Executable) -> Vec<Variable> {
+    let Some((file, elf, go)) = executable.go() else { return Vec::new() };
+    let witnesses = Witnesses::read(file, elf, go);
+    let locate = |variable: RuntimeVariable| {
+        let located = match &witnesses {
+            Ok(witnesses) => witnesses.locate(variable).map_err(|why| why.to_string()),
+            Err(why) => Err(why.to_string()),
+        };
+        let vaddr = located.as_ref().ok().map(|located| located.vaddr);
+        let why = located.map_or_else(|why| why, |located| located.proof);
+        Variable { name: variable.name(), vaddr, why }
+    };
+    RuntimeVariable::ALL.into_iter().map(locate).collect()
+}
+
+fn look_up(executable: &Executable, names: &[String]) -> Result<Vec<Lookup>> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (file, elf, go) = executable.go().context("its Go functions are not known")?;
+    let asked: Vec<_> = names.iter().map(String::as_str).collect();
+    let found = go.table.find(file, &asked)?;
+    let look = |name: &&str| -> Result<Lookup> {
+        let inlining = go.table.find_inlining(file, name)?;
+        let mut lookup = Lookup {
+            function: printable(name.as_bytes()),
+            entry: None,
+            source: None,
+            probe: Answer::Unknown { unknown: "no such function".to_owned() },
+            returns: Answer::Unknown { unknown: "no such function".to_owned() },
+            inlined_into: inlining.into_iter().map(|function| function.name).collect(),
+        };
+        if let Some(function) = found.iter().find(|function| function.name == *name) {
+            let code = FunctionCode::read(file, elf, function.clone())?;
+            let frame = go.table.frames(file, function.entry + 1)?.pop();
+            lookup.entry = Some(function.entry);
+            lookup.source = frame.map(|frame| format!("{}:{}", frame.file, frame.start_line));
+            lookup.probe = code.behind_stack_check().map(Place::from).into();
+            let places = |spots: Vec<Spot>| spots.into_iter().map(Place::from).collect();
+            lookup.returns = code.returns().map(places).into();
+        }
+        Ok(lookup)
+    };
+    asked.iter().map(look).collect()
+}
+
 /// The evidence that a trace would have, and what it would lack.
-fn evidence(executable: &Executable) -> Vec<Check> {
+fn evidence(executable: &Executable, variables: &[Variable]) -> Vec<Check> {
     let plan = executable.plan();
     let mut checks =
         vec![Check::new("resident memory", Ok("read from /proc, for any process".to_owned()))];
+    if let Some(count) = executable.function_count() {
+        let how = format!("{count} Go functions with lines and inlined calls");
+        checks.push(Check::new("function names", Ok(how)));
+        checks.push(Check::new("runtime variables", located(variables)));
+    }
     if !plan.points.is_empty() {
         let how = match plan.releases_complete {
             true => "every creation and release is probed",
@@ -73,4 +131,14 @@ fn evidence(executable: &Executable) -> Vec<Check> {
     let missing = plan.unavailable.iter();
     checks.extend(missing.map(|missing| Check::new(&missing.what, Err(missing.why.clone()))));
     checks
+}
+
+fn located(variables: &[Variable]) -> Result<String, String> {
+    let missing = variables.iter().filter(|variable| variable.vaddr.is_none());
+    let missing: Vec<_> =
+        missing.map(|variable| format!("{}: {}", variable.name, variable.why)).collect();
+    if missing.is_empty() {
+        return Ok(format!("{} located, each by functions that agree on it", variables.len()));
+    }
+    Err(missing.join("; "))
 }

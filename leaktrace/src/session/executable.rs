@@ -1,16 +1,18 @@
 //! The target's executable, as far as it could be understood, and the plan made from it.
 
-use std::{collections::HashMap, fs::File, path::Path};
+use std::{collections::HashMap, fs::File, io, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
+use procfs::process::Process;
+use rustix::fs::OFlags;
 
 use crate::{
-    binary::{Blocks, BuildInfo, Elf, GoBinary, Machine},
+    binary::{Blocks, BuildInfo, Elf, GoBinary, Machine, ProgramVersion},
     bpf::SiteOrigin,
     probe::{ContextFacts, Plan, Unavailable, plan},
     report::NamedSite,
     snapshot::ContextNature,
-    symbolize::{Mappings, Symbolizer, context_kind, context_parent},
+    symbolize::{Mapping, Mappings, Symbolizer, context_kind, context_parent},
     target::Watch,
 };
 
@@ -20,6 +22,7 @@ pub struct Executable {
     elf: Option<Elf>,
     build: Option<BuildInfo>,
     go: Option<GoBinary>,
+    version: Option<ProgramVersion>,
     mappings: Option<Mappings>,
     plan: Plan,
 }
@@ -50,9 +53,15 @@ impl Executable {
     }
 
     fn read(file: File) -> Self {
-        let (elf, build, go) = (None, None, None);
-        let mut this =
-            Self { file: Blocks::new(file), elf, build, go, mappings: None, plan: Plan::default() };
+        let mut this = Self {
+            file: Blocks::new(file),
+            elf: None,
+            build: None,
+            go: None,
+            version: None,
+            mappings: None,
+            plan: Plan::default(),
+        };
         if let Err(why) = this.understand() {
             this.plan.unavailable.push(Unavailable::new("contexts", format!("{why:#}")));
         }
@@ -63,6 +72,8 @@ impl Executable {
         let elf = &*self.elf.insert(Elf::read(&self.file)?);
         let build = &*self.build.insert(BuildInfo::read(&self.file, elf)?);
         let go = &*self.go.insert(GoBinary::read(&self.file, elf, build)?);
+        // Without a version the rest is as good.
+        self.version = ProgramVersion::read(&self.file, elf, build, go).ok().flatten();
         let facts = ContextFacts::read(&self.file, elf, go)?;
         self.plan = plan(&facts).on(elf.machine, Machine::HOST);
         Ok(())
@@ -78,6 +89,14 @@ impl Executable {
             "the executable is not mapped where its headers say: frames stay addresses"
         );
         Ok(())
+    }
+
+    /// The parts that questions about Go functions and variables go to, if it was understood.
+    pub const fn go(&self) -> Option<(&Blocks, &Elf, &GoBinary)> {
+        match (&self.elf, &self.go) {
+            (Some(elf), Some(go)) => Some((&self.file, elf, go)),
+            _ => None,
+        }
     }
 
     /// How many Go functions it has, if its tables were understood.
@@ -124,12 +143,22 @@ impl Executable {
         build.module.clone().or_else(|| build.path.clone())
     }
 
+    /// The version that the program's makers gave it.
+    pub const fn program_version(&self) -> Option<&ProgramVersion> {
+        self.version.as_ref()
+    }
+
     /// Names the sites by their origins.
-    pub fn name_sites(&self, origins: &HashMap<u64, SiteOrigin>) -> HashMap<u64, NamedSite> {
+    pub fn name_sites(
+        &self,
+        watch: &Watch,
+        origins: &HashMap<u64, SiteOrigin>,
+    ) -> HashMap<u64, NamedSite> {
         let (Some(elf), Some(go), Some(mappings)) = (&self.elf, &self.go, &self.mappings) else {
             return HashMap::new();
         };
-        let mut symbolizer = Symbolizer::new(&self.file, elf, go, mappings);
+        let open = Box::new(|mapping: &Mapping| open_mapped(watch.process(), mapping));
+        let mut symbolizer = Symbolizer::new(&self.file, elf, go, mappings, open);
         let named = origins.iter().map(|(site, origin)| {
             let frames = symbolizer.frames(&origin.return_pcs);
             let parent_type = symbolizer.itab_type(origin.parent_itab);
@@ -139,4 +168,17 @@ impl Executable {
         });
         named.collect()
     }
+}
+
+/// The file behind a mapping, as the kernel has it or, without the right to that, as the process
+/// sees it. Never waits: the path is the target's to choose, and may be a pipe by now.
+fn open_mapped(process: &Process, mapping: &Mapping) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mapped = format!("map_files/{:x}-{:x}", mapping.start, mapping.end);
+    let seen = format!("root{}", mapping.name);
+    let file = process
+        .open_relative_flags(mapped, flags)
+        .or_else(|_| process.open_relative_flags(seen, flags))
+        .map_err(io::Error::other)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }

@@ -71,7 +71,7 @@ pub async fn trace(
         sampler.costs(),
     );
     let found = sampler.finish();
-    let names = executable.name_sites(&found.origins);
+    let names = executable.name_sites(&watch, &found.origins);
     let natures = names.iter().map(|(site, name)| (*site, name.nature)).collect();
     let verdict = assess(&Evidence {
         history: &found.history,
@@ -149,6 +149,8 @@ fn target(watch: &Watch, executable: &Executable, state: State) -> Target {
         build_id: executable.build_id(),
         go_version: executable.go_version(),
         module: executable.module(),
+        version: executable.program_version().map(|found| found.version.clone()),
+        version_from: executable.program_version().map(|found| found.proof.clone()),
         unit: identity.unit.as_ref().map(|unit| printable(unit.as_bytes())),
         cgroup: identity.cgroup.as_ref().map(|cgroup| printable(cgroup.as_bytes())),
         state: match state {

@@ -73,13 +73,20 @@ impl Mappings {
         address.checked_sub(self.bias)
     }
 
+    /// The file mapped at `address` that is not the main executable, and the offset in it.
+    pub fn in_library(&self, address: u64) -> Option<(&Mapping, u64)> {
+        let map = self.find(address).filter(|map| map.name != self.exe)?;
+        let is_file = map.name.starts_with('/');
+        is_file.then(|| Some((map, map.file_offset.checked_add(address - map.start)?)))?
+    }
+
     /// `name+0xoffset`, or the bare address.
     pub fn describe(&self, address: u64) -> String {
         self.find(address).map_or_else(
             || format!("{address:#x}"),
             |map| {
                 let name = printable(map.name.as_bytes());
-                format!("{name}+{:#x}", address - map.start + map.file_offset)
+                format!("{name}+{:#x}", (address - map.start).wrapping_add(map.file_offset))
             },
         )
     }
@@ -144,6 +151,28 @@ mod tests {
         let mappings = mapped(0x40_1000, EXE, &elf(0x40_1000, false)).unwrap();
         assert_eq!(mappings.describe(0x40_1010), "/usr/bin/daemon+0x1010");
         assert_eq!(mappings.describe(0x10), "0x10");
+    }
+
+    #[test]
+    fn a_library_is_any_other_file() {
+        let mapping = |start, name: &str| Mapping {
+            start,
+            end: start + 0x8000,
+            file_offset: 0x1000,
+            name: name.to_owned(),
+        };
+        let mappings = [
+            mapping(0x40_1000, EXE),
+            mapping(0x7f00_0000, "/usr/lib/libc.so.6"),
+            mapping(0x7f10_0000, "[vdso]"),
+        ];
+        let mappings =
+            Mappings::from_mappings(mappings.into(), EXE.to_owned(), &elf(0x40_1000, false))
+                .unwrap();
+        let found = mappings.in_library(0x7f00_0010).map(|(map, at)| (map.name.as_str(), at));
+        assert_eq!(found, Some(("/usr/lib/libc.so.6", 0x1010)));
+        assert_eq!(mappings.in_library(0x40_1010), None);
+        assert_eq!(mappings.in_library(0x7f10_0010), None);
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! pc -> source frames, after aggregation: a few hundred addresses in, names out.
 //!
-//! Non-goals: the hot path. A pc outside the executable is shown as mapping+offset, never
-//! guessed.
+//! Non-goals: the hot path. Code that is not Go has the name of its ELF symbol, if there is one;
+//! else it is shown as mapping+offset, never guessed.
 
+mod libraries;
 mod mappings;
 
+pub use libraries::Open;
 pub use mappings::{Mapping, Mappings};
 
 use std::collections::HashMap;
+
+use libraries::Libraries;
 
 use crate::{
     binary::{Blocks, Elf, Frame, GoBinary},
@@ -24,15 +28,23 @@ pub struct Symbolizer<'a> {
     elf: &'a Elf,
     go: &'a GoBinary,
     mappings: &'a Mappings,
+    libraries: Libraries<'a>,
     cache: HashMap<u64, Vec<Frame>>,
     bytes_left: usize,
 }
 
 impl<'a> Symbolizer<'a> {
-    /// For the process that runs `go` (in `file`), mapped as `mappings` say.
-    pub fn new(file: &'a Blocks, elf: &'a Elf, go: &'a GoBinary, mappings: &'a Mappings) -> Self {
+    /// For the process that runs `go` (in `file`), mapped as `mappings` say; `open` opens what else
+    /// it has mapped.
+    pub fn new(
+        file: &'a Blocks,
+        elf: &'a Elf,
+        go: &'a GoBinary,
+        mappings: &'a Mappings,
+        open: Open<'a>,
+    ) -> Self {
         let (cache, bytes_left) = (HashMap::new(), FRAMES_BYTES_MAX);
-        Self { file, elf, go, mappings, cache, bytes_left }
+        Self { file, elf, go, mappings, libraries: Libraries::new(open), cache, bytes_left }
     }
 
     /// The name of the dynamic type behind a live itab; none if it is not in the file.
@@ -58,12 +70,33 @@ impl<'a> Symbolizer<'a> {
         frames
     }
 
-    fn resolve(&self, return_pc: u64) -> Vec<Frame> {
-        let address = self.mappings.in_executable(return_pc);
+    fn resolve(&mut self, return_pc: u64) -> Vec<Frame> {
         // A broken table must not cost the report: the address itself remains.
-        match address.map(|address| self.go.table.frames(self.file, address)) {
-            Some(Ok(frames)) => frames,
-            _ => vec![unknown(self.mappings.describe(return_pc))],
+        let go = self.go_frames(return_pc);
+        go.unwrap_or_else(|| vec![self.other_frame(return_pc)])
+    }
+
+    /// None if it is not in a Go function.
+    fn go_frames(&self, return_pc: u64) -> Option<Vec<Frame>> {
+        let address = self.mappings.in_executable(return_pc)?;
+        let is_go = self.go.table.covers(self.file, address).ok()?;
+        if is_go { self.go.table.frames(self.file, address).ok() } else { None }
+    }
+
+    /// Code that is not Go: in the executable's C part, or in a library.
+    fn other_frame(&mut self, return_pc: u64) -> Frame {
+        let call = return_pc.wrapping_sub(1);
+        let symbol = match (self.mappings.in_executable(call), self.mappings.in_library(call)) {
+            (Some(vaddr), _) => {
+                self.elf.symbol(self.file, vaddr).ok().flatten().map(|found| found.name)
+            }
+            (None, Some((mapping, offset))) => self.libraries.symbol(mapping, offset),
+            (None, None) => None,
+        };
+        let place = self.mappings.describe(return_pc);
+        match symbol {
+            Some(name) => Frame { file: place.into(), ..unknown(name) },
+            None => unknown(place),
         }
     }
 }
@@ -113,6 +146,8 @@ pub fn creator(frames: &[Frame]) -> Option<&Frame> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::{Mappings, Symbolizer, constructor, context_kind, context_parent, creator};
     use crate::{
         binary::{Blocks, Elf, Frame, GoBinary, Machine, PcLnTab},
@@ -183,7 +218,8 @@ mod tests {
         let (file, go) = (Blocks::new(Vec::new()), GoBinary { table: PcLnTab::for_test() });
         let (elf, mappings) =
             (Elf::for_test(Machine::Amd64, false, Vec::new()), Mappings::for_test());
-        let mut symbolizer = Symbolizer::new(&file, &elf, &go, &mappings);
+        let mut symbolizer =
+            Symbolizer::new(&file, &elf, &go, &mappings, Box::new(|_| File::open("/dev/null")));
         symbolizer.bytes_left = 1000;
         symbolizer.cache.insert(0x1234, frames(&[("x".repeat(600).as_str(), false)]));
         let functions: Vec<_> =

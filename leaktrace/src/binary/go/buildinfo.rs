@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::version::is_version;
 use crate::{
     binary::{BinaryError, Blocks, Elf},
     display::printable,
@@ -20,6 +21,8 @@ const VERSION_BYTES_MAX: u32 = 256;
 const MODINFO_BYTES_MAX: u32 = 1 << 20;
 /// Longer lines of the module list are not shown.
 const LINE_BYTES_MAX: usize = 1024;
+/// A kubelet's linker flags are about 2 KB.
+const FLAGS_BYTES_MAX: usize = 64 * 1024;
 
 /// A Go version as the toolchain wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +61,8 @@ pub struct BuildInfo {
     pub path: Option<String>,
     /// Main module and its version, as `module@version`.
     pub module: Option<String>,
+    /// What the linker was told, unless the build hid it (`-trimpath`).
+    linker_flags: Option<String>,
 }
 
 impl BuildInfo {
@@ -86,8 +91,9 @@ impl BuildInfo {
     }
 
     fn from_strings(version: String, modinfo: &str) -> Self {
-        let lines = || modinfo.lines().filter(|line| line.len() <= LINE_BYTES_MAX);
-        let line = |key: &str| lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('\t'));
+        let shown_lines = || modinfo.lines().filter(|line| line.len() <= LINE_BYTES_MAX);
+        let line =
+            |key: &str| shown_lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('\t'));
         let shown = |text: &str| printable(text.as_bytes());
         let module = line("mod").map(|rest| {
             let mut fields = rest.split('\t');
@@ -97,7 +103,29 @@ impl BuildInfo {
                 _ => shown(name),
             }
         });
-        Self { version: GoVersion(version), path: line("path").map(shown), module }
+        let linker_flags = modinfo
+            .lines()
+            .find_map(|line| line.strip_prefix("build\t-ldflags="))
+            .filter(|flags| flags.len() <= FLAGS_BYTES_MAX);
+        Self {
+            version: GoVersion(version),
+            path: line("path").map(shown),
+            module,
+            linker_flags: linker_flags.map(str::to_owned),
+        }
+    }
+
+    /// The version of the main module, unless it is that of a checkout.
+    pub fn module_version(&self) -> Option<&str> {
+        let (_, version) = self.module.as_deref()?.rsplit_once('@')?;
+        (version != "(devel)").then_some(version)
+    }
+
+    /// The value of the last `-X …gitVersion=` among the recorded linker flags.
+    pub(super) fn stamped_version(&self) -> Option<String> {
+        let words = self.linker_flags.as_deref()?.split(|c: char| c.is_whitespace() || c == '"');
+        let values = words.filter_map(|word| word.trim_matches('\'').split_once(".gitVersion="));
+        values.map(|(_, value)| value.to_owned()).rfind(|value| is_version(value))
     }
 }
 
@@ -183,7 +211,27 @@ mod tests {
         let info = BuildInfo::from_strings("go1.26.3".to_owned(), modinfo);
         assert_eq!(info.path.as_deref(), Some("k8s.io/kubernetes/cmd/kubelet"));
         assert_eq!(info.module.as_deref(), Some("k8s.io/kubernetes@v1.36.2"));
+        assert_eq!(info.module_version(), Some("v1.36.2"));
         let bare = BuildInfo::from_strings("go1.26.3".to_owned(), "path\tcommand-line-arguments\n");
         assert_eq!(bare.module, None);
+        let checkout =
+            BuildInfo::from_strings(String::new(), "mod\tk8s.io/kubernetes\t(devel)\t\n");
+        assert_eq!(checkout.module_version(), None);
+    }
+
+    #[test]
+    fn the_linker_flags_carry_the_version() {
+        let stamped = |flags: &str| {
+            let modinfo = format!("path\tx\nbuild\t-ldflags={flags}\n");
+            BuildInfo::from_strings(String::new(), &modinfo).stamped_version()
+        };
+        let flags = "\"-s -w -X 'k8s.io/component-base/version.gitVersion=v1.36.2' -X a.b=c\"";
+        assert_eq!(stamped(flags).as_deref(), Some("v1.36.2"));
+        assert_eq!(
+            stamped("-X=k8s.io/client-go/pkg/version.gitVersion=v1.2.3+k3s1").as_deref(),
+            Some("v1.2.3+k3s1")
+        );
+        assert_eq!(stamped("-X main.version=v1.2.3"), None);
+        assert_eq!(stamped("-X a.gitVersion=\u{1b}[2J"), None);
     }
 }

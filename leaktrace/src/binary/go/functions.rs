@@ -40,6 +40,14 @@ impl PcLnTab {
         })
     }
 
+    /// Whether the call that returns to `return_pc` is in a Go function.
+    ///
+    /// # Errors
+    /// The table is truncated.
+    pub fn covers(&self, file: &Blocks, return_pc: u64) -> Result<bool, BinaryError> {
+        Ok(self.index_of(file, return_pc.wrapping_sub(1))?.is_some())
+    }
+
     /// The functions called `names`, without the ABI wrappers of the same name; missing ones are
     /// left out.
     ///

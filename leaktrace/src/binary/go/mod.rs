@@ -15,12 +15,14 @@ mod pcvalue;
 mod strings;
 mod symbols;
 mod types;
+mod version;
 
 pub use buildinfo::{BuildInfo, GoVersion};
 pub use data::{LocateError, Located, RuntimeVariable, Witnesses};
 pub use functions::FuncInfo;
 pub use pclntab::PcLnTab;
 pub use symbols::Frame;
+pub use version::ProgramVersion;
 
 use super::{BinaryError, Blocks, Elf};
 
