@@ -26,25 +26,33 @@ pub fn run() -> Result<()> {
     setup::rust()?;
     let toolchain = go::demo_toolchain()?;
     let churn = workloads::build(&toolchain, Link::WithSymbols)?;
-    let big = build_big(&toolchain)?;
+    let [big, symbols] = build_big(&toolchain)?;
     let mut bench = cargo();
-    bench.args(["bench", "-p", "leaktrace", "--bench", "probes"]);
-    run_command(bench.env("CHURN", churn).env("BIG", big))
+    bench.args(["bench", "-p", "leaktrace", "--bench", "probes", "--bench", "symbols"]);
+    bench.env("CHURN", churn).env("BIG", big).env("BIG_SYMBOLS", symbols);
+    run_command(bench.env("GO", toolchain.path()))
 }
 
-/// The big program, built once: its source never changes but with this file.
-fn build_big(toolchain: &Toolchain) -> Result<PathBuf> {
+/// The big program, stripped and not; built once, until its source changes with this file.
+fn build_big(toolchain: &Toolchain) -> Result<[PathBuf; 2]> {
     let folder = paths::target().join("big");
-    let program = folder.join("big");
-    if program.exists() {
-        return Ok(program);
+    let source = package_source("p00");
+    let is_current = fs::read_to_string(folder.join("p00/p.go")).is_ok_and(|old| old == source);
+    if !is_current {
+        eprintln!("building a program of 70,000 functions (some minutes, once)");
+        write_source(&folder).with_context(|| format!("can't write into {}", folder.display()))?;
     }
-    eprintln!("building a program of 70,000 functions (some minutes, once)");
-    write_source(&folder).with_context(|| format!("can't write into {}", folder.display()))?;
-    let mut go = toolchain.command();
-    go.current_dir(&folder).args(["build", "-trimpath", "-ldflags", "-s -w", "-o"]);
-    run_command(go.arg(&program).arg("."))?;
-    Ok(program)
+    let build = |name: &str, linker_flags: &str| -> Result<PathBuf> {
+        let program = folder.join(name);
+        if is_current && program.exists() {
+            return Ok(program);
+        }
+        let mut go = toolchain.command();
+        go.current_dir(&folder).args(["build", "-trimpath", "-ldflags", linker_flags, "-o"]);
+        run_command(go.arg(&program).arg("."))?;
+        Ok(program)
+    };
+    Ok([build("big", "-s -w")?, build("big-symbols", "")?])
 }
 
 fn write_source(folder: &Path) -> std::io::Result<()> {
@@ -69,9 +77,15 @@ fn write_source(folder: &Path) -> std::io::Result<()> {
     fs::write(folder.join("main.go"), main)
 }
 
-/// Functions of about 900 bytes of code that the linker has to keep.
+/// Functions of about 900 bytes of code that the linker has to keep, with calls that are inlined.
 fn package_source(name: &str) -> String {
-    let mut source = format!("package {name}\n\nvar Table = []func(map[int]int, []int) []int{{\n");
+    let mut source = format!(
+        "package {name}\n\n\
+         func put(m map[int]int, k, v int) {{ m[k] += v }}\n\n\
+         func move(m map[int]int, s []int, from, to int) []int {{\n\
+         \tput(m, to, m[from])\n\treturn append(s, cap(s))\n}}\n\n\
+         var Table = []func(map[int]int, []int) []int{{\n"
+    );
     for function in 0..FUNCTIONS_PER_PACKAGE {
         let _ = writeln!(source, "\tF{function},");
     }
@@ -81,9 +95,10 @@ fn package_source(name: &str) -> String {
             source,
             "\nfunc F{function}(m map[int]int, s []int) []int {{\n\
              \tfor i, v := range s {{\n\
-             \t\tm[i+{function}] += v\n\
+             \t\tput(m, i+{function}, v)\n\
              \t\ts = append(s, m[v], v*{function}, len(m))\n\
-             \t\tdelete(m, v-{function})\n\t\ts = append(s, m[v-i], m[cap(s)-{function}])\n\t\tm[len(s)] = m[cap(s)] + {function}\n\
+             \t\tdelete(m, v-{function})\n\
+             \t\ts = move(m, s, v-i, v-{function})\n\
              \t\tif v > {function} {{\n\t\t\ts = append(s, m[i]/(v+1), cap(s))\n\t\t}}\n\
              \t}}\n\treturn s\n}}\n"
         );

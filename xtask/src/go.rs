@@ -87,6 +87,11 @@ impl Toolchain {
         go
     }
 
+    /// The go program itself.
+    pub fn path(&self) -> &Path {
+        &self.go
+    }
+
     /// The gofmt beside this go.
     pub fn gofmt(&self) -> Command {
         let mut gofmt = Command::new(self.go.with_file_name("gofmt"));

@@ -159,6 +159,8 @@ impl Executable {
         };
         let open = Box::new(|mapping: &Mapping| open_mapped(watch.process(), mapping));
         let mut symbolizer = Symbolizer::new(&self.file, elf, go, mappings, open);
+        let pcs = origins.values().flat_map(|origin| &origin.return_pcs).copied();
+        symbolizer.read_ahead(pcs.collect());
         let named = origins.iter().map(|(site, origin)| {
             let frames = symbolizer.frames(&origin.return_pcs);
             let parent_type = symbolizer.itab_type(origin.parent_itab);

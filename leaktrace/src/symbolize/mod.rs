@@ -53,6 +53,21 @@ impl<'a> Symbolizer<'a> {
         self.go.table.itab_type(self.file, self.elf, itab).ok().flatten()
     }
 
+    /// Reads the names of many return addresses in one go, in the order of their tables: several
+    /// times faster than in any other.
+    pub fn read_ahead(&mut self, mut return_pcs: Vec<u64>) {
+        return_pcs.sort_unstable();
+        return_pcs.dedup();
+        for pc in return_pcs {
+            let frames = self.resolve(pc);
+            match self.bytes_left.checked_sub(frames.iter().map(bytes).sum()) {
+                Some(left) => self.bytes_left = left,
+                None => return,
+            }
+            self.cache.insert(pc, frames);
+        }
+    }
+
     /// The frames of a call chain of return addresses, innermost first.
     pub fn frames(&mut self, return_pcs: &[u64]) -> Vec<Frame> {
         return_pcs.iter().flat_map(|pc| self.affordable(*pc)).collect()

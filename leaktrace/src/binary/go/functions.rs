@@ -7,6 +7,8 @@ use crate::binary::{BinaryError, Blocks};
 
 /// A name stands in the table once; its function may be inlined into hundreds of others.
 const FOUND_MAX: usize = 1024;
+/// An entry of the function table: where the function begins, where its record lies.
+const PAIR_BYTES: usize = 8;
 
 /// A function as its table has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,16 +119,38 @@ impl PcLnTab {
         let Some(Ok(target)) = pc.checked_sub(self.text).map(u32::try_from) else {
             return Ok(None);
         };
-        let (mut low, mut high) = (0, self.functions);
-        // Entry `functions` is the end of the last function.
-        if target >= self.entry_offset(file, high)? || target < self.entry_offset(file, 0)? {
-            return Ok(None);
+        let entries = self.entries(file)?;
+        // The last entry is the end of the last function.
+        let behind = entries.partition_point(|entry| *entry <= target);
+        let inside = behind > 0 && behind < entries.len();
+        Ok(inside.then(|| behind as u64 - 1))
+    }
+
+    /// Where every function begins, relative to the text, and where the last one ends; read at the
+    /// first question, 4 bytes a function.
+    fn entries(&self, file: &Blocks) -> Result<&[u32], BinaryError> {
+        if let Some(known) = self.entries.get() {
+            return Ok(known);
         }
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            if self.entry_offset(file, middle)? <= target { low = middle } else { high = middle }
+        let mut entries = Vec::new();
+        let (mut next, pairs) = (self.table, self.functions + 1);
+        // The last pair has no second half.
+        let range = (self.table, pairs * PAIR_BYTES as u64 - 4);
+        file.scan(range, PAIR_BYTES, "the function table", |at, piece| {
+            let whole = piece.get((next - at) as usize..).unwrap_or_default();
+            let before = entries.len();
+            entries.extend(
+                whole
+                    .chunks(PAIR_BYTES)
+                    .filter_map(|pair| Some(u32::from_le_bytes(pair.get(..4)?.try_into().ok()?))),
+            );
+            next += ((entries.len() - before) * PAIR_BYTES) as u64;
+            true
+        })?;
+        if !entries.is_sorted() {
+            return Err(BinaryError::NotRecognised("a function table that is not in order"));
         }
-        Ok(Some(low))
+        Ok(self.entries.get_or_init(|| entries.into()))
     }
 
     fn entry_offset(&self, file: &Blocks, index: u64) -> Result<u32, BinaryError> {

@@ -8,8 +8,8 @@ use crate::binary::{BinaryError, Blocks, Elf, elf::ADDRESS_END};
 const MAGIC: [u8; 6] = [0xf1, 0xff, 0xff, 0xff, 0, 0];
 /// Bytes of the header.
 const HEADER_BYTES: usize = 72;
-/// The largest binaries known have a million functions.
-const FUNCTIONS_MAX: u64 = 1 << 23;
+/// The largest binaries known have a million functions; each may cost four bytes of memory.
+const FUNCTIONS_MAX: u64 = 1 << 21;
 
 /// Offsets of the header's parts stay below this.
 const PART_MAX: u64 = 1 << 40;

@@ -1,6 +1,6 @@
 //! The pclntab as a whole: header and module data in, where each of its parts lies out.
 
-use std::ops::Range;
+use std::{cell::OnceCell, ops::Range};
 
 use super::{header::Header, layout::Layout, moduledata::ModuleData, strings::Strings};
 use crate::binary::{BinaryError, Blocks, Elf};
@@ -28,6 +28,7 @@ pub struct PcLnTab {
     pub(super) pctab: u64,
     pub(super) table: u64,
     pub(super) strings: Strings,
+    pub(super) entries: OnceCell<Box<[u32]>>,
 }
 
 impl PcLnTab {
@@ -57,6 +58,7 @@ impl PcLnTab {
             pctab,
             table,
             strings: Strings::default(),
+            entries: OnceCell::new(),
         })
     }
 
@@ -77,6 +79,7 @@ impl PcLnTab {
             pctab: 0,
             table: 0,
             strings: Strings::default(),
+            entries: OnceCell::new(),
         }
     }
 
