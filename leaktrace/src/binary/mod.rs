@@ -11,7 +11,7 @@ mod prologue;
 mod reader;
 
 pub use elf::{Elf, Machine, Segment};
-pub use go::{BuildInfo, Frame, FuncInfo, GoBinary, GoVersion, PcLnTab};
+pub use go::{BuildInfo, Frame, FuncInfo, GoBinary, GoVersion, PcLnTab, layout};
 pub use prologue::{PrologueError, push_offset};
 pub use reader::{Blocks, ReadAt};
 

@@ -68,7 +68,7 @@ impl PcLnTab {
         let mut found = Vec::new();
         self.each_function(file, |index, func| {
             if let Some(name) = wanted.get(&func.name_offset)
-                && func.id != self.layout.func_id_wrapper
+                && u64::from(func.id) != self.layout.tables.symtab.func_id_wrapper
             {
                 found.push((index, (*name).to_owned()));
             }

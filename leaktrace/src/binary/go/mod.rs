@@ -6,7 +6,7 @@
 mod buildinfo;
 mod functions;
 mod header;
-mod layout;
+pub mod layout;
 mod moduledata;
 mod pclntab;
 mod symbols;

@@ -46,7 +46,7 @@ impl ModuleData {
         if !in_code {
             return Err(BinaryError::NotRecognised("the Go text lies outside the code segment"));
         }
-        Ok(Self { text, gofunc: word(layout.moduledata_gofunc)?, types: word(TYPES)? })
+        Ok(Self { text, gofunc: word(layout.tables.module_data.gofunc)?, types: word(TYPES)? })
     }
 }
 

@@ -45,7 +45,7 @@ impl PcLnTab {
                 node = self.inline_index(file, &func, pc)?;
             }
         }
-        if func.id != self.layout.func_id_wrapper {
+        if u64::from(func.id) != self.layout.tables.symtab.func_id_wrapper {
             frames.push(self.frame(file, &func, func.name_offset, pc, false)?);
         }
         Ok(frames)
