@@ -1,18 +1,13 @@
 //! Functions: by name, by address, and by what was inlined into them.
-//! Source: `runtime._func` (runtime/runtime2.go), 44 bytes in Go 1.20 to 1.27.
+//! Source: `runtime._func` (runtime/runtime2.go).
 
 use std::collections::HashMap;
 
 use super::pclntab::PcLnTab;
 use crate::binary::{BinaryError, Blocks};
 
-/// `abi.FUNCDATA_InlTree` and `abi.PCDATA_InlTreeIndex` (internal/abi/symtab.go).
-const FUNCDATA_INL_TREE: u64 = 3;
-const PCDATA_INL_TREE_INDEX: u64 = 2;
-/// `runtime.inlinedCall`: funcID 0, nameOff 4, parentPc 8, startLine 12.
-const INLINED_CALL_BYTES: u64 = 16;
-/// Fixed part of `_func`; npcdata, then nfuncdata words follow.
-const FUNC_BYTES: u64 = 44;
+/// Fixed part of `_func`, in every version; npcdata, then nfuncdata words follow.
+const FUNC_BYTES: usize = 44;
 /// Real functions have at most tens of thousands of table entries.
 const TABLE_STEPS_MAX: u32 = 1 << 20;
 const NAME_BYTES_MAX: usize = 4096;
@@ -153,21 +148,23 @@ impl PcLnTab {
 
     pub(super) fn func(&self, file: &Blocks, index: u64) -> Result<Func, BinaryError> {
         let offset = self.table + u64::from(file.u32(self.table + index * 8 + 4, "a function")?);
-        let mut bytes = [0; FUNC_BYTES as usize];
+        let mut bytes = [0; FUNC_BYTES];
         file.read(&mut bytes, offset, "a function record")?;
-        let word = |at: usize| {
+        let word = |at: u64| {
+            let at = at as usize;
             u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
         };
+        let at = &self.layout.tables.func;
         Ok(Func {
             offset,
-            entry_offset: word(0),
-            name_offset: word(4),
-            pcfile: word(20),
-            pcln: word(24),
-            pcdata_count: word(28),
-            unit: word(32),
-            id: bytes[40],
-            funcdata_count: bytes[43],
+            entry_offset: word(at.entry_off),
+            name_offset: word(at.name_off),
+            pcfile: word(at.pcfile),
+            pcln: word(at.pcln),
+            pcdata_count: word(at.npcdata),
+            unit: word(at.cu_offset),
+            id: bytes[at.func_id as usize],
+            funcdata_count: bytes[at.nfuncdata as usize],
         })
     }
 
@@ -191,11 +188,12 @@ impl PcLnTab {
         file: &Blocks,
         func: &Func,
     ) -> Result<Option<u64>, BinaryError> {
-        if u64::from(func.funcdata_count) <= FUNCDATA_INL_TREE {
+        let number = self.layout.tables.symtab.funcdata_inl_tree;
+        if u64::from(func.funcdata_count) <= number {
             return Ok(None);
         }
-        let words = u64::from(func.pcdata_count) + FUNCDATA_INL_TREE;
-        let relative = file.u32(func.offset + FUNC_BYTES + words * 4, "function data")?;
+        let words = u64::from(func.pcdata_count) + number;
+        let relative = file.u32(func.offset + FUNC_BYTES as u64 + words * 4, "function data")?;
         Ok((relative != u32::MAX).then_some(self.gofunc + u64::from(relative)))
     }
 
@@ -205,9 +203,10 @@ impl PcLnTab {
         tree: u64,
         node: u32,
     ) -> Result<InlinedCall, BinaryError> {
-        let at = tree + u64::from(node) * INLINED_CALL_BYTES;
-        let name_offset = file.u32(at + 4, "an inline tree")?;
-        Ok(InlinedCall { name_offset, parent_pc: file.u32(at + 8, "an inline tree")? })
+        let call = &self.layout.tables.inlined_call;
+        let at = tree + u64::from(node) * call.bytes;
+        let word = |offset| file.u32(at + offset, "an inline tree");
+        Ok(InlinedCall { name_offset: word(call.name_off)?, parent_pc: word(call.parent_pc)? })
     }
 
     /// The inline tree node at `pc`, or -1.
@@ -224,10 +223,11 @@ impl PcLnTab {
     }
 
     fn inline_index_table(&self, file: &Blocks, func: &Func) -> Result<u32, BinaryError> {
-        if u64::from(func.pcdata_count) <= PCDATA_INL_TREE_INDEX {
+        let number = self.layout.tables.symtab.pcdata_inl_tree_index;
+        if u64::from(func.pcdata_count) <= number {
             return Ok(0);
         }
-        file.u32(func.offset + FUNC_BYTES + PCDATA_INL_TREE_INDEX * 4, "function data")
+        file.u32(func.offset + FUNC_BYTES as u64 + number * 4, "function data")
     }
 
     /// How many nodes the inline tree of `func` has: one more than its highest index.
@@ -291,8 +291,8 @@ impl PcLnTab {
 
 #[cfg(test)]
 mod tests {
-    use super::{FOUND_MAX, PcLnTab};
-    use crate::binary::{BinaryError, Blocks};
+    use super::{FOUND_MAX, FUNC_BYTES, PcLnTab};
+    use crate::binary::{BinaryError, Blocks, go::layout::for_every_version};
 
     fn names(count: usize) -> (Blocks, PcLnTab) {
         // The byte before the names belongs to the header.
@@ -332,5 +332,10 @@ mod tests {
         let (file, table) = (Blocks::new(vec![16, 4, 0]), PcLnTab::for_test());
         assert_eq!(table.pc_value(&file, 0, 0x1000, 0x1003).unwrap(), 7);
         assert_eq!(table.pc_value(&file, 0, 0x1000, 0x1004).unwrap(), -1);
+    }
+
+    #[test]
+    fn a_record_is_as_long_in_every_version() {
+        assert!(for_every_version().all(|l| l.tables.func.bytes == FUNC_BYTES as u64));
     }
 }

@@ -4,15 +4,11 @@
 //! Found by its first word, the pclntab's address, and proven by five neighbours that must point
 //! into the same table. In a position-independent file these words are relocations.
 
-use super::{header::Header, layout::Layout};
+use super::{
+    header::Header,
+    layout::{Layout, tables},
+};
 use crate::binary::{BinaryError, Blocks, Elf};
-
-/// Offsets in `runtime.moduledata` (runtime/symtab.go), the same in Go 1.21 to 1.27.
-const TEXT: u64 = 176;
-const ETEXT: u64 = 184;
-const TYPES: u64 = 296;
-/// Where the addresses of the header's five parts stand.
-const PARTS: [u64; 5] = [8, 32, 56, 80, 104];
 
 /// Words that may hold the table's address; real files have one or two.
 const CANDIDATES_MAX: usize = 64;
@@ -37,29 +33,36 @@ impl ModuleData {
         header: &Header,
         layout: Layout,
     ) -> Result<Self, BinaryError> {
-        let words = find(file, elf, header)?.ok_or(NOT_FOUND)?;
+        let at = &layout.tables.module_data;
+        let words = find(file, elf, header, at)?.ok_or(NOT_FOUND)?;
         let word = |offset| words.get(offset).ok_or(NOT_FOUND);
-        let (text, etext) = (word(TEXT)?, word(ETEXT)?);
+        let (text, etext) = (word(at.text)?, word(at.etext)?);
         let in_code = elf.segments.iter().any(|s| {
             s.executable && text >= s.vaddr && text < etext && etext <= s.vaddr + s.file_bytes
         });
         if !in_code {
             return Err(BinaryError::NotRecognised("the Go text lies outside the code segment"));
         }
-        Ok(Self { text, gofunc: word(layout.tables.module_data.gofunc)?, types: word(TYPES)? })
+        Ok(Self { text, gofunc: word(at.gofunc)?, types: word(at.types)? })
     }
 }
 
 /// The one candidate whose words point to the five parts of `header`.
-fn find(file: &Blocks, elf: &Elf, header: &Header) -> Result<Option<Words>, BinaryError> {
+fn find(
+    file: &Blocks,
+    elf: &Elf,
+    header: &Header,
+    at: &tables::ModuleData,
+) -> Result<Option<Words>, BinaryError> {
+    let parts = [at.funcnametab, at.cutab, at.filetab, at.pctab, at.pclntable];
     let candidates = match relocated_pointers(file, elf, header.vaddr)? {
         relocated if relocated.is_empty() => plain_pointers(file, elf, header.vaddr)?,
         relocated => relocated,
     };
     let mut confirmed = None;
-    for at in candidates {
-        let words = Words::read(file, elf, at)?;
-        let is_module = PARTS
+    for candidate in candidates {
+        let words = Words::read(file, elf, candidate)?;
+        let is_module = parts
             .iter()
             .zip(header.parts)
             .all(|(offset, part)| words.get(*offset) == Some(header.vaddr + part));
@@ -139,7 +142,7 @@ fn plain_pointers(file: &Blocks, elf: &Elf, value: u64) -> Result<Vec<u64>, Bina
 #[cfg(test)]
 mod tests {
     use super::{Words, plain_pointers};
-    use crate::binary::{Blocks, Elf, Machine, Segment};
+    use crate::binary::{Blocks, Elf, Machine, Segment, go::layout::for_every_version};
 
     fn relocated(address: u64, count: usize) -> Words {
         // R_X86_64_RELATIVE is 8.
@@ -182,5 +185,11 @@ mod tests {
         // Seven bytes of the word before are the pointer's, off by one.
         let bytes = [0x40_2000 << 8 | 0xff, 0x40_2000u64].map(u64::to_le_bytes).concat();
         assert_eq!(pointers(bytes, 0x1000), [0x1008]);
+    }
+
+    #[test]
+    fn what_is_read_of_the_module_data_is_within_its_words() {
+        // No offset that is used is larger.
+        assert!(for_every_version().all(|l| l.tables.module_data.gofunc + 8 <= Words::BYTES));
     }
 }

@@ -83,6 +83,12 @@ fn row<T>(rows: &'static [(u32, T)], minor: u32) -> Option<&'static T> {
     rows.iter().find(|(known, _)| *known == minor).map(|(_, row)| row)
 }
 
+/// The layouts of all versions that have one.
+#[cfg(test)]
+pub fn for_every_version() -> impl Iterator<Item = Layout> {
+    rows_tables::ROWS.iter().filter_map(|(minor, _)| for_minor(*minor))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{
