@@ -9,6 +9,7 @@ mod command;
 mod demo;
 mod go;
 mod layers;
+mod layouts;
 mod lint;
 mod paths;
 mod setup;
@@ -43,6 +44,8 @@ enum Task {
     Lint,
     /// Check which module imports which, where `unsafe` is, and how long files are.
     Layers,
+    /// Derive the layout of Go's runtime from the DWARF of every Go version.
+    Layouts(layouts::Args),
 }
 
 fn main() -> ExitCode {
@@ -63,5 +66,6 @@ fn run(task: Task) -> Result<()> {
         Task::Bench => bench::run(),
         Task::Lint => lint::run(),
         Task::Layers => layers::run(),
+        Task::Layouts(args) => layouts::run(&args),
     }
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::{
     command::{cargo, run as run_command},
-    go, setup,
+    go, layouts, setup,
     workloads::{self, Link},
 };
 
@@ -22,6 +22,7 @@ pub struct Args {
 /// Installs, builds, and runs the tests. They find the workloads by `LEAKTRACE_WORKLOADS`.
 pub fn run(args: &Args) -> Result<()> {
     setup::rust()?;
+    layouts::check()?;
     for toolchain in go::all_toolchains()? {
         for link in [Link::Fixed, Link::Pie] {
             workloads::build(&toolchain, link)?;

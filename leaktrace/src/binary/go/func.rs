@@ -4,12 +4,9 @@
 use super::pclntab::PcLnTab;
 use crate::binary::{BinaryError, Blocks};
 
-/// `abi.FUNCDATA_InlTree` and `abi.PCDATA_InlTreeIndex` (internal/abi/symtab.go).
-const FUNCDATA_INL_TREE: u64 = 3;
-const PCDATA_INL_TREE_INDEX: u64 = 2;
-/// `runtime.inlinedCall`: funcID 0, nameOff 4, parentPc 8, startLine 12.
+/// Size of an `inlinedCall` and of the fixed part of a `_func`, in every version; npcdata, then
+/// nfuncdata words follow the latter.
 const INLINED_CALL_BYTES: usize = 16;
-/// Fixed part of `_func` in Go 1.20 to 1.27; npcdata, then nfuncdata words follow.
 const FUNC_BYTES: usize = 44;
 
 /// A `runtime._func` record.
@@ -36,7 +33,8 @@ pub(super) struct InlinedCall {
 }
 
 /// The little-endian word at `at`, which lies in the record.
-const fn word(bytes: &[u8], at: usize) -> u32 {
+const fn word(bytes: &[u8], at: u64) -> u32 {
+    let at = at as usize;
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
@@ -46,17 +44,18 @@ impl PcLnTab {
         let offset = self.table + u64::from(file.u32(self.table + index * 8 + 4, "a function")?);
         let mut bytes = [0; FUNC_BYTES];
         file.read(&mut bytes, offset, "a function record")?;
+        let at = &self.layout.tables.func;
         Ok(Func {
             offset,
-            entry_offset: word(&bytes, 0),
-            name_offset: word(&bytes, 4),
-            pcfile: word(&bytes, 20),
-            pcln: word(&bytes, 24),
-            pcdata_count: word(&bytes, 28),
-            unit: word(&bytes, 32),
-            start_line: word(&bytes, 36) as i32,
-            id: bytes[40],
-            funcdata_count: bytes[43],
+            entry_offset: word(&bytes, at.entry_off),
+            name_offset: word(&bytes, at.name_off),
+            pcfile: word(&bytes, at.pcfile),
+            pcln: word(&bytes, at.pcln),
+            pcdata_count: word(&bytes, at.npcdata),
+            unit: word(&bytes, at.cu_offset),
+            start_line: word(&bytes, at.start_line) as i32,
+            id: bytes[at.func_id as usize],
+            funcdata_count: bytes[at.nfuncdata as usize],
         })
     }
 
@@ -66,8 +65,8 @@ impl PcLnTab {
 
     /// Whether the compiler made `func` to adapt one calling convention to another; the runtime
     /// does not show it.
-    pub(super) const fn is_wrapper(&self, func: &Func) -> bool {
-        func.id == self.layout.func_id_wrapper
+    pub(super) fn is_wrapper(&self, func: &Func) -> bool {
+        u64::from(func.id) == self.layout.tables.symtab.func_id_wrapper
     }
 
     /// File offset of the inline tree of `func`, if anything is inlined into it.
@@ -76,10 +75,11 @@ impl PcLnTab {
         file: &Blocks,
         func: &Func,
     ) -> Result<Option<u64>, BinaryError> {
-        if u64::from(func.funcdata_count) <= FUNCDATA_INL_TREE {
+        let number = self.layout.tables.symtab.funcdata_inl_tree;
+        if u64::from(func.funcdata_count) <= number {
             return Ok(None);
         }
-        let words = u64::from(func.pcdata_count) + FUNCDATA_INL_TREE;
+        let words = u64::from(func.pcdata_count) + number;
         let relative = file.u32(func.offset + FUNC_BYTES as u64 + words * 4, "function data")?;
         Ok((relative != u32::MAX).then_some(self.gofunc + u64::from(relative)))
     }
@@ -96,8 +96,12 @@ impl PcLnTab {
             tree + u64::from(node) * INLINED_CALL_BYTES as u64,
             "an inline tree",
         )?;
-        let (name_offset, parent_pc) = (word(&bytes, 4), word(&bytes, 8));
-        Ok(InlinedCall { name_offset, parent_pc, start_line: word(&bytes, 12) as i32 })
+        let at = &self.layout.tables.inlined_call;
+        Ok(InlinedCall {
+            name_offset: word(&bytes, at.name_off),
+            parent_pc: word(&bytes, at.parent_pc),
+            start_line: word(&bytes, at.start_line) as i32,
+        })
     }
 
     /// The inline tree node at `pc`, or -1.
@@ -114,10 +118,11 @@ impl PcLnTab {
     }
 
     fn inline_index_table(&self, file: &Blocks, func: &Func) -> Result<u32, BinaryError> {
-        if u64::from(func.pcdata_count) <= PCDATA_INL_TREE_INDEX {
+        let number = self.layout.tables.symtab.pcdata_inl_tree_index;
+        if u64::from(func.pcdata_count) <= number {
             return Ok(0);
         }
-        file.u32(func.offset + FUNC_BYTES as u64 + PCDATA_INL_TREE_INDEX * 4, "function data")
+        file.u32(func.offset + FUNC_BYTES as u64 + number * 4, "function data")
     }
 
     /// How many nodes the inline tree of `func` has: one more than its highest index.
@@ -131,5 +136,20 @@ impl PcLnTab {
             })?;
         }
         Ok(highest.saturating_add(1) as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FUNC_BYTES, INLINED_CALL_BYTES};
+    use crate::binary::layout::for_every_version;
+
+    #[test]
+    fn the_records_are_as_long_in_every_version() {
+        let lengths = |tables: &crate::binary::layout::tables::Tables| {
+            (tables.func.bytes as usize, tables.inlined_call.bytes as usize)
+        };
+        let expected = (FUNC_BYTES, INLINED_CALL_BYTES);
+        assert!(for_every_version().all(|layout| lengths(layout.tables) == expected));
     }
 }

@@ -1,12 +1,13 @@
 //! The pclntab's header: where it lies, and whether it is one.
-//! Source: runtime/symtab.go, cmd/internal/objabi; magic and layout unchanged from Go 1.20 to 1.27.
+//! Source: runtime/symtab.go, cmd/internal/objabi; magic unchanged from Go 1.20 to 1.27.
 
+use super::layout::Layout;
 use crate::binary::{BinaryError, Blocks, Elf, elf::ADDRESS_END};
 
 /// `go120PCLnTabMagic`, two zero bytes; the instruction quantum (1 on amd64, 4 on arm64) and the
 /// pointer size follow.
 const MAGIC: [u8; 6] = [0xf1, 0xff, 0xff, 0xff, 0, 0];
-/// Bytes of the header.
+/// Bytes of the header, in every version.
 const HEADER_BYTES: usize = 72;
 /// The largest binaries known have a million functions; each may cost four bytes of memory.
 const FUNCTIONS_MAX: u64 = 1 << 21;
@@ -33,10 +34,11 @@ impl Header {
     ///
     /// # Errors
     /// The file can't be read.
-    pub fn find(file: &Blocks, elf: &Elf) -> Result<Option<Self>, BinaryError> {
+    pub fn find(file: &Blocks, elf: &Elf, layout: Layout) -> Result<Option<Self>, BinaryError> {
         for name in [".gopclntab", ".data.rel.ro.gopclntab"] {
             if let Some(section) = elf.section(name)
-                && let Some(header) = parse_header(file, section.file_offset, section.vaddr)?
+                && let Some(header) =
+                    parse_header(file, section.file_offset, section.vaddr, layout)?
             {
                 return Ok(Some(header));
             }
@@ -51,7 +53,7 @@ impl Header {
             })?;
             for offset in candidates {
                 let vaddr = segment.vaddr + (offset - segment.file_offset);
-                if let Some(header) = parse_header(file, offset, vaddr)? {
+                if let Some(header) = parse_header(file, offset, vaddr, layout)? {
                     return Ok(Some(header));
                 }
             }
@@ -61,17 +63,26 @@ impl Header {
 }
 
 /// The header at `offset` if it is one: magic, pointer size, and parts in ascending order.
-fn parse_header(file: &Blocks, offset: u64, vaddr: u64) -> Result<Option<Header>, BinaryError> {
+fn parse_header(
+    file: &Blocks,
+    offset: u64,
+    vaddr: u64,
+    layout: Layout,
+) -> Result<Option<Header>, BinaryError> {
     let bytes = match file.vec(offset, HEADER_BYTES, "the pclntab header") {
         Err(BinaryError::Truncated { .. }) => return Ok(None),
         other => other?,
     };
-    let word = |at: usize| {
-        bytes[at..at + 8].iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte))
+    let word = |at: u64| {
+        let word = &bytes[at as usize..][..8];
+        word.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte))
     };
-    let (quantum, pointer_bytes) = (bytes[6], bytes[7]);
-    let parts = [word(32), word(40), word(48), word(56), word(64)];
-    let functions = word(8);
+    let at = &layout.tables.pc_header;
+    let (quantum, pointer_bytes) = (bytes[at.min_lc as usize], bytes[at.ptr_size as usize]);
+    let parts =
+        [at.funcname_offset, at.cu_offset, at.filetab_offset, at.pctab_offset, at.pcln_offset]
+            .map(word);
+    let functions = word(at.nfunc);
     let plausible = bytes[..6] == MAGIC
         && matches!(quantum, 1 | 4)
         && pointer_bytes == 8
@@ -85,14 +96,23 @@ fn parse_header(file: &Blocks, offset: u64, vaddr: u64) -> Result<Option<Header>
 
 #[cfg(test)]
 mod tests {
-    use super::parse_header;
-    use crate::binary::Blocks;
+    use super::{HEADER_BYTES, parse_header};
+    use crate::binary::{
+        Blocks,
+        go::layout::{for_every_version, for_version},
+    };
 
     #[test]
     fn a_header_at_the_end_of_the_address_space_is_none() {
         let words = [0x0801_0000_ffff_fff1u64, 1, 0, 0, 72, 72, 72, 72, 72];
         let file = Blocks::new(words.map(u64::to_le_bytes).concat());
-        assert!(parse_header(&file, 0, 0x40_0000).unwrap().is_some());
-        assert!(parse_header(&file, 0, u64::MAX - 8).unwrap().is_none());
+        let layout = for_version(&"go1.26.3".into()).unwrap();
+        assert!(parse_header(&file, 0, 0x40_0000, layout).unwrap().is_some());
+        assert!(parse_header(&file, 0, u64::MAX - 8, layout).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_header_is_as_long_in_every_version() {
+        assert!(for_every_version().all(|l| l.tables.pc_header.bytes == HEADER_BYTES as u64));
     }
 }

@@ -8,7 +8,7 @@ mod data;
 mod func;
 mod functions;
 mod header;
-mod layout;
+pub mod layout;
 mod moduledata;
 mod pclntab;
 mod pcvalue;

@@ -6,18 +6,11 @@
 
 use std::ops::Range;
 
-use super::{header::Header, layout::Layout};
+use super::{
+    header::Header,
+    layout::{Layout, tables},
+};
 use crate::binary::{BinaryError, Blocks, Elf};
-
-/// Offsets in `runtime.moduledata` (runtime/symtab.go), the same in Go 1.21 to 1.27.
-const TEXT: u64 = 176;
-const ETEXT: u64 = 184;
-/// Variables lie from the start of the first data section to the end of the last.
-const NOPTRDATA: u64 = 192;
-const END: u64 = 272;
-const TYPES: u64 = 296;
-/// Where the addresses of the header's five parts stand.
-const PARTS: [u64; 5] = [8, 32, 56, 80, 104];
 
 /// Words that may hold the table's address; real files have one or two.
 const CANDIDATES_MAX: usize = 64;
@@ -44,9 +37,10 @@ impl ModuleData {
         header: &Header,
         layout: Layout,
     ) -> Result<Self, BinaryError> {
-        let words = find(file, elf, header)?.ok_or(NOT_FOUND)?;
+        let at = &layout.tables.module_data;
+        let words = find(file, elf, header, at)?.ok_or(NOT_FOUND)?;
         let word = |offset| words.get(offset).ok_or(NOT_FOUND);
-        let (text, etext) = (word(TEXT)?, word(ETEXT)?);
+        let (text, etext) = (word(at.text)?, word(at.etext)?);
         let in_code = elf.segments.iter().any(|s| {
             s.executable && text >= s.vaddr && text < etext && etext <= s.vaddr + s.file_bytes
         });
@@ -55,23 +49,29 @@ impl ModuleData {
         }
         Ok(Self {
             text,
-            gofunc: word(layout.moduledata_gofunc)?,
-            types: word(TYPES)?,
-            data: word(NOPTRDATA)?..word(END)?,
+            gofunc: word(at.gofunc)?,
+            types: word(at.types)?,
+            data: word(at.noptrdata)?..word(at.end)?,
         })
     }
 }
 
 /// The one candidate whose words point to the five parts of `header`.
-fn find(file: &Blocks, elf: &Elf, header: &Header) -> Result<Option<Words>, BinaryError> {
+fn find(
+    file: &Blocks,
+    elf: &Elf,
+    header: &Header,
+    at: &tables::ModuleData,
+) -> Result<Option<Words>, BinaryError> {
+    let parts = [at.funcnametab, at.cutab, at.filetab, at.pctab, at.pclntable];
     let candidates = match relocated_pointers(file, elf, header.vaddr)? {
         relocated if relocated.is_empty() => plain_pointers(file, elf, header.vaddr)?,
         relocated => relocated,
     };
     let mut confirmed = None;
-    for at in candidates {
-        let words = Words::read(file, elf, at)?;
-        let is_module = PARTS
+    for candidate in candidates {
+        let words = Words::read(file, elf, candidate)?;
+        let is_module = parts
             .iter()
             .zip(header.parts)
             .all(|(offset, part)| words.get(*offset) == Some(header.vaddr + part));
@@ -151,7 +151,7 @@ fn plain_pointers(file: &Blocks, elf: &Elf, value: u64) -> Result<Vec<u64>, Bina
 #[cfg(test)]
 mod tests {
     use super::{Words, plain_pointers};
-    use crate::binary::{Blocks, Elf, Machine, Segment};
+    use crate::binary::{Blocks, Elf, Machine, Segment, go::layout::for_every_version};
 
     fn relocated(address: u64, count: usize) -> Words {
         // R_X86_64_RELATIVE is 8.
@@ -194,5 +194,11 @@ mod tests {
         // Seven bytes of the word before are the pointer's, off by one.
         let bytes = [0x40_2000 << 8 | 0xff, 0x40_2000u64].map(u64::to_le_bytes).concat();
         assert_eq!(pointers(bytes, 0x1000), [0x1008]);
+    }
+
+    #[test]
+    fn what_is_read_of_the_module_data_is_within_its_words() {
+        // No offset that is used is larger.
+        assert!(for_every_version().all(|l| l.tables.module_data.gofunc + 8 <= Words::BYTES));
     }
 }

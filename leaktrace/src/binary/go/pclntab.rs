@@ -37,7 +37,7 @@ impl PcLnTab {
     /// # Errors
     /// No table, or one whose module data do not confirm it.
     pub fn read(file: &Blocks, elf: &Elf, layout: Layout) -> Result<Self, BinaryError> {
-        let header = Header::find(file, elf)?
+        let header = Header::find(file, elf, layout)?
             .ok_or(BinaryError::NotRecognised("no Go function table (pclntab) was found"))?;
         let module = ModuleData::read(file, elf, &header, layout)?;
         let gofunc = elf

@@ -1,6 +1,5 @@
 //! The dynamic type behind an interface value: an itab's address in, the type's name out.
-//! Source: `runtime.itab` (runtime/runtime2.go, internal/abi/iface.go) and `abi.Type`
-//! (internal/abi/type.go); these offsets are the same in Go 1.21 to 1.27.
+//! Source: `abi.ITab` (internal/abi/iface.go) and `abi.Type` (internal/abi/type.go).
 
 use super::pclntab::PcLnTab;
 use crate::{
@@ -8,11 +7,6 @@ use crate::{
     display::printable,
 };
 
-const ITAB_TYPE: u64 = 8;
-const TYPE_TFLAG: u64 = 20;
-const TYPE_STR: u64 = 40;
-/// The stored name has a `*` in front that is not part of it (`abi.TFlagExtraStar`).
-const TFLAG_EXTRA_STAR: u8 = 2;
 const NAME_BYTES_MAX: u32 = 1024;
 
 impl PcLnTab {
@@ -27,19 +21,20 @@ impl PcLnTab {
         elf: &Elf,
         itab: u64,
     ) -> Result<Option<String>, BinaryError> {
-        let field = itab.checked_add(ITAB_TYPE);
+        let tables = self.layout.tables;
+        let field = itab.checked_add(tables.itab.ty);
         let Some(field) = field.filter(|field| elf.file_offset(*field).is_some()) else {
             return Ok(None);
         };
         let Some(offset) = elf.pointer(file, field)?.and_then(|ty| elf.file_offset(ty)) else {
             return Ok(None);
         };
-        let flags = file.vec(offset + TYPE_TFLAG, 1, "a type")?[0];
-        let name = u64::from(file.u32(offset + TYPE_STR, "a type")?);
+        let flags = file.vec(offset + tables.abi_type.t_flag, 1, "a type")?[0];
+        let name = u64::from(file.u32(offset + tables.abi_type.str, "a type")?);
         let name = self.types.checked_add(name).and_then(|name| elf.file_offset(name));
         let name = name.ok_or(BinaryError::NotRecognised("a type without a name"))?;
         let text = type_name(file, name)?;
-        let extra_star = flags & TFLAG_EXTRA_STAR != 0;
+        let extra_star = u64::from(flags) & tables.symtab.t_flag_extra_star != 0;
         let shown = text.strip_prefix('*').filter(|_| extra_star).unwrap_or(&text);
         Ok(Some(shown.to_owned()))
     }

@@ -1,0 +1,3 @@
+module leaktrace.example/layouts
+
+go 1.21
