@@ -74,11 +74,10 @@ fn code_facts(
     go: &GoBinary,
     function: FuncInfo,
 ) -> Result<CodeFacts, BinaryError> {
-    let file_offset = elf
-        .file_offset(function.entry)
-        .ok_or(BinaryError::Truncated { what: "a function's code" })?;
-    let length = function.end.saturating_sub(function.entry).min(PROLOGUE_BYTES) as usize;
-    let code = file.vec(file_offset, length, "a function's code")?;
+    let (file_offset, bytes) =
+        elf.code(function.entry).ok_or(BinaryError::Truncated { what: "a function's code" })?;
+    let length = function.end.saturating_sub(function.entry).min(bytes).min(PROLOGUE_BYTES);
+    let code = file.vec(file_offset, length as usize, "a function's code")?;
     // The outermost frame is the function itself, whatever is inlined at its start.
     let frames = go.table.frames(file, function.entry + 1)?;
     let source = frames.into_iter().next_back().map_or_else(String::new, |frame| frame.file);
