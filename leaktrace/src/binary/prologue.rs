@@ -31,7 +31,7 @@ pub fn push_offset(code: &[u8]) -> Result<u64, PrologueError> {
     let mut decoder = Decoder::with_ip(64, code, BASE, DecoderOptions::NONE);
     for _ in 0..INSTRUCTIONS_MAX {
         let instruction = decoder.decode();
-        if instruction.code() == Code::Push_r64 && instruction.op0_register() == Register::RBP {
+        if is_push_rbp(&instruction) {
             let sets_frame = is_move(&decoder.decode(), Register::RBP, Register::RSP);
             return if sets_frame {
                 Ok(instruction.ip() - BASE)
@@ -44,6 +44,13 @@ pub fn push_offset(code: &[u8]) -> Result<u64, PrologueError> {
         }
     }
     Err(PrologueError::NoFrame)
+}
+
+/// One byte, as the assembler writes it: with needless prefixes the kernel single-steps it.
+fn is_push_rbp(instruction: &Instruction) -> bool {
+    instruction.code() == Code::Push_r64
+        && instruction.op0_register() == Register::RBP
+        && instruction.len() == 1
 }
 
 /// Whether `stacksplit` emits this: compare against g's guard, compute a large frame's bottom in
@@ -110,6 +117,14 @@ mod tests {
     #[test]
     fn no_stack_check() {
         assert_eq!(push_offset(&[0x55, 0x48, 0x89, 0xe5]), Ok(0));
+    }
+
+    #[test]
+    fn a_push_that_the_kernel_would_single_step_is_refused() {
+        // With REX.W and with a segment prefix.
+        for prefix in [0x48, 0x2e] {
+            assert!(push_offset(&[prefix, 0x55, 0x48, 0x89, 0xe5]).is_err(), "{prefix:#x}");
+        }
     }
 
     #[test]
