@@ -152,31 +152,34 @@ impl Specimen {
 
     /// Addresses of itabs: both their types are among the types, and they have the hash of the
     /// second (`abi.ITab`, internal/abi/iface.go).
-    pub fn itabs(&self) -> Vec<u64> {
+    pub fn itabs(&self) -> impl Iterator<Item = u64> {
         let (module, etypes) = (self.moduledata(), if self.is_go_1_27() { 312 } else { 304 });
         let types = self.word(module + MODULE_TYPES)..self.word(module + etypes);
         let relas = self.relocations().step_by(24);
         let relocated: HashMap<u64, u64> =
             relas.map(|at| (le(&self.bytes, at), le(&self.bytes, at + 16))).collect();
-        // A table of relocations is full of what looks like a pointer.
-        let word = |vaddr: u64, offset| match relocated.get(&vaddr) {
+        let word = move |vaddr: u64| match relocated.get(&vaddr) {
             Some(value) => *value,
-            None if relocated.is_empty() => le(&self.bytes, offset),
+            None if relocated.is_empty() => le(&self.bytes, self.offset(vaddr)),
             None => 0,
         };
-        let is_itab = |(vaddr, offset): &(u64, usize)| {
-            let (interface, ty) = (word(*vaddr, *offset), word(vaddr + 8, offset + 8));
-            let hash = le32(&self.bytes, offset + 16);
-            hash != 0
-                && types.contains(&interface)
-                && types.contains(&ty)
-                && hash == le32(&self.bytes, self.offset(ty) + 16)
+        let is_itab = move |vaddr: &u64| {
+            types.contains(&word(*vaddr)) && types.contains(&word(vaddr + 8)) && {
+                let hash = le32(&self.bytes, self.offset(vaddr + 16));
+                hash != 0 && hash == le32(&self.bytes, self.offset(word(vaddr + 8)) + 16)
+            }
         };
-        let words = self.elf.segments.iter().flat_map(|segment| {
-            let offsets = segment.file_offset as usize..;
-            (segment.vaddr..segment.vaddr + segment.file_bytes - 24).zip(offsets).step_by(8)
-        });
-        words.filter(is_itab).map(|(vaddr, _)| vaddr).take(ITABS).collect()
+        self.pointers().filter(is_itab).take(ITABS)
+    }
+
+    /// Addresses of all words that may be pointers.
+    fn pointers(&self) -> Box<dyn Iterator<Item = u64> + '_> {
+        let relas = self.relocations();
+        if !relas.is_empty() {
+            return Box::new(relas.step_by(24).map(|at| le(&self.bytes, at)));
+        }
+        let data = self.elf.segments.iter().filter(|segment| !segment.executable);
+        Box::new(data.flat_map(|s| (s.vaddr..s.vaddr + s.file_bytes - 24).step_by(8)))
     }
 
     /// File offset of the code of the function called `name`.
@@ -222,7 +225,7 @@ impl Specimen {
 
     /// An itab, its type, and the type's name.
     fn type_regions(&self) -> [(&'static str, Range<usize>); 3] {
-        let itab = self.itabs()[0];
+        let itab = self.itabs().next().unwrap();
         let ty = self.offset(self.word(itab + 8));
         let name = self.word(self.moduledata() + MODULE_TYPES) + le32(&self.bytes, ty + 40);
         [
