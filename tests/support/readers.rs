@@ -9,6 +9,8 @@ use leaktrace::{
 
 /// `INLINE_DEPTH_MAX` of the reader, and the function itself.
 const FRAMES_MAX: usize = 257;
+/// Of each chain; all of all chains would be more memory than a single answer may take.
+const FRAMES_KEPT: usize = 8;
 /// Names and paths of 4096 bytes, each of which may become a replacement character.
 const TEXT_BYTES_MAX: usize = 3 * 4097;
 
@@ -58,7 +60,8 @@ fn read_chain(
     let go = GoBinary::read(file, &elf, &build)?;
     // A part that can't be read does not keep the next from being read.
     for pc in pcs {
-        answer.frames.extend(go.table.frames(file, *pc).map(checked).unwrap_or_default());
+        let frames = go.table.frames(file, *pc).map(checked).unwrap_or_default();
+        answer.frames.extend(frames.into_iter().take(FRAMES_KEPT));
     }
     for itab in itabs {
         answer.types.extend(go.table.itab_type(file, &elf, *itab).unwrap_or_default());

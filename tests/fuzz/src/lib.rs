@@ -5,7 +5,8 @@ use std::alloc::System;
 use cap::Cap;
 
 /// What reading one file may take beyond what was there before. The worst that the readers' own
-/// limits allow is about half of it: a thousand functions with a name and a path of 12 KiB each.
+/// limits allow is about 45 MiB: a thousand functions that inline `cancel`, with a name and a path
+/// of 12 KiB each (4 KiB of what is shown as replacement characters), and a sentence about each.
 const MEMORY_MAX: usize = 64 << 20;
 
 /// Runs `read`; needing more memory ends the process, which libFuzzer takes for a crash.
