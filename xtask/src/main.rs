@@ -7,6 +7,7 @@
 mod bench;
 mod command;
 mod demo;
+mod fuzz;
 mod go;
 mod layers;
 mod layouts;
@@ -40,6 +41,8 @@ enum Task {
     Test(test::Args),
     /// Measure what probes and the start of a trace cost (as root).
     Bench,
+    /// Look for executables that the readers mishandle, for some minutes.
+    Fuzz(fuzz::Args),
     /// Check formatting, clippy, layers and the workloads' Go code.
     Lint,
     /// Check which module imports which, where `unsafe` is, and how long files are.
@@ -64,6 +67,7 @@ fn run(task: Task) -> Result<()> {
         Task::Demo => demo::run(),
         Task::Test(args) => test::run(&args),
         Task::Bench => bench::run(),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Lint => lint::run(),
         Task::Layers => layers::run(),
         Task::Layouts(args) => layouts::run(&args),

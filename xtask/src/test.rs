@@ -23,6 +23,14 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     setup::rust()?;
     layouts::check()?;
+    build_workloads()?;
+    let mut test = cargo();
+    test.args(["test", "--workspace", "--exclude", "leaktrace-ebpf"]).args(&args.cargo_args);
+    run_command(test.env("LEAKTRACE_WORKLOADS", workloads::folder()))
+}
+
+/// Builds what is missing of the workloads that tests and fuzzing read.
+pub fn build_workloads() -> Result<()> {
     for toolchain in go::all_toolchains()? {
         for link in [Link::Fixed, Link::Pie] {
             workloads::build(&toolchain, link)?;
@@ -31,7 +39,5 @@ pub fn run(args: &Args) -> Result<()> {
             workloads::build(&toolchain, Link::Pgo)?;
         }
     }
-    let mut test = cargo();
-    test.args(["test", "--workspace", "--exclude", "leaktrace-ebpf"]).args(&args.cargo_args);
-    run_command(test.env("LEAKTRACE_WORKLOADS", workloads::folder()))
+    Ok(())
 }

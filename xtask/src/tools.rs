@@ -12,6 +12,9 @@ use crate::{
 /// Links the LLVM of the rustc in rust-toolchain.toml.
 const BPF_LINKER_VERSION: &str = "0.10.3";
 
+/// Builds fuzz targets with the flags that libFuzzer needs.
+const CARGO_FUZZ_VERSION: &str = "0.13.2";
+
 /// Fails unless there is a C compiler, which links Rust.
 pub fn require_cc() -> Result<()> {
     require(
@@ -51,9 +54,29 @@ pub fn ensure_bpf_linker() -> Result<()> {
     Ok(())
 }
 
+/// Makes sure that there is a C++ compiler, which builds libFuzzer, and cargo-fuzz.
+pub fn ensure_cargo_fuzz() -> Result<()> {
+    require(
+        Command::new("c++").arg("--version"),
+        "install a C++ compiler, e.g. with: apt-get install build-essential",
+    )?;
+    let there = || says(cargo().args(["fuzz", "--version"]), CARGO_FUZZ_VERSION);
+    if there() {
+        return Ok(());
+    }
+    eprintln!("installing cargo-fuzz {CARGO_FUZZ_VERSION}");
+    run(cargo().args(["install", "--locked", "cargo-fuzz", "--version", CARGO_FUZZ_VERSION]))?;
+    ensure!(there(), "cargo-fuzz {CARGO_FUZZ_VERSION} was installed but is not the one in PATH");
+    Ok(())
+}
+
 fn has_bpf_linker() -> bool {
-    ask(Command::new("bpf-linker").arg("--version"))
-        .is_some_and(|answer| answer.split_whitespace().any(|word| word == BPF_LINKER_VERSION))
+    says(Command::new("bpf-linker").arg("--version"), BPF_LINKER_VERSION)
+}
+
+/// Whether a program gives `version` as its own.
+fn says(command: &mut Command, version: &str) -> bool {
+    ask(command).is_some_and(|answer| answer.split_whitespace().any(|word| word == version))
 }
 
 fn has_rust_src() -> Result<bool> {

@@ -173,6 +173,16 @@ impl Elf {
         })
     }
 
+    /// The file offset of the code loaded at `vaddr`, and how many bytes of code there are from
+    /// there on. Segments may overlap: only executable ones count.
+    pub fn code(&self, vaddr: u64) -> Option<(u64, u64)> {
+        self.segments.iter().filter(|segment| segment.executable).find_map(|segment| {
+            let within = vaddr.checked_sub(segment.vaddr)?;
+            let bytes = segment.file_bytes.checked_sub(within).filter(|bytes| *bytes > 0)?;
+            Some((segment.file_offset + within, bytes))
+        })
+    }
+
     /// The section called `name`.
     pub fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|section| section.name == name)
@@ -347,7 +357,7 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::Elf;
-    use crate::binary::{BinaryError, Blocks};
+    use crate::binary::{BinaryError, Blocks, Machine, Segment};
 
     /// A file of 120 bytes with one `PT_LOAD`.
     fn file(vaddr: u64, offset: u64, bytes: u64) -> Blocks {
@@ -364,6 +374,18 @@ mod tests {
         assert_eq!(Elf::read(&file(0x40_0000, 0, 120)).unwrap().file_offset(0x40_0001), Some(1));
         let error = Elf::read(&file(0x40_0000, 0, 121)).unwrap_err();
         assert!(matches!(error, BinaryError::Truncated { what: "a segment" }), "{error}");
+    }
+
+    #[test]
+    fn code_is_in_an_executable_segment_also_where_another_overlaps_it() {
+        let segment = |file_offset, executable| {
+            let (vaddr, file_bytes, writable) = (0x1000, 0x100, false);
+            Segment { vaddr, file_offset, file_bytes, executable, writable }
+        };
+        let segments = vec![segment(0, false), segment(0x200, true)];
+        let elf = Elf::for_test(Machine::Amd64, false, segments);
+        assert_eq!(elf.code(0x10f0), Some((0x2f0, 0x10)));
+        assert_eq!((elf.code(0xfff), elf.code(0x1100)), (None, None));
     }
 
     #[test]

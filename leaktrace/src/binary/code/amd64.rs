@@ -21,7 +21,7 @@ pub fn behind_stack_check(code: &[u8]) -> Result<Spot, CodeError> {
     let mut decoder = Decoder::with_ip(64, code, BASE, DecoderOptions::NONE);
     for _ in 0..INSTRUCTIONS_MAX {
         let instruction = decoder.decode();
-        if instruction.code() == Code::Push_r64 && instruction.op0_register() == Register::RBP {
+        if is_push_rbp(&instruction) {
             let sets_frame = is_move(&decoder.decode(), Register::RBP, Register::RSP);
             let spot = Spot { offset: instruction.ip() - BASE, execution: Execution::Emulated };
             return if sets_frame { Ok(spot) } else { Err(CodeError::NoFrame) };
@@ -79,6 +79,13 @@ fn each_instruction(
         visit(&instruction);
     }
     Ok(())
+}
+
+/// One byte, as the assembler writes it: with needless prefixes the kernel single-steps it.
+fn is_push_rbp(instruction: &Instruction) -> bool {
+    instruction.code() == Code::Push_r64
+        && instruction.op0_register() == Register::RBP
+        && instruction.len() == 1
 }
 
 /// Whether `stacksplit` emits this: compare against g's guard, compute a large frame's bottom in
@@ -152,6 +159,14 @@ mod tests {
     #[test]
     fn no_stack_check() {
         assert_eq!(push_offset(&[0x55, 0x48, 0x89, 0xe5]), Ok(0));
+    }
+
+    #[test]
+    fn a_push_that_the_kernel_would_single_step_is_refused() {
+        // With REX.W and with a segment prefix.
+        for prefix in [0x48, 0x2e] {
+            assert!(push_offset(&[prefix, 0x55, 0x48, 0x89, 0xe5]).is_err(), "{prefix:#x}");
+        }
     }
 
     #[test]

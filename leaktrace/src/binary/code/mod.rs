@@ -67,10 +67,9 @@ impl FunctionCode {
     /// # Errors
     /// It lies outside the file, or is larger than any function known.
     pub fn read(file: &Blocks, elf: &Elf, function: FuncInfo) -> Result<Self, BinaryError> {
-        let file_offset = elf
-            .file_offset(function.entry)
-            .ok_or(BinaryError::Truncated { what: "a function's code" })?;
-        let length = function.end.saturating_sub(function.entry);
+        let (file_offset, available) =
+            elf.code(function.entry).ok_or(BinaryError::Truncated { what: "a function's code" })?;
+        let length = function.end.saturating_sub(function.entry).min(available);
         if length > CODE_BYTES_MAX {
             return Err(BinaryError::NotRecognised("a function of more than 4 MiB of code"));
         }
