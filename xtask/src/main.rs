@@ -6,6 +6,7 @@
 
 mod bench;
 mod command;
+mod corpus;
 mod demo;
 mod go;
 mod layers;
@@ -39,6 +40,8 @@ enum Task {
     Test(test::Args),
     /// Measure what probes and the start of a trace cost (as root).
     Bench,
+    /// Check the readers on Go programs from Debian packages (needs a network once).
+    Corpus,
     /// Check formatting, clippy, layers and the workloads' Go code.
     Lint,
     /// Check which module imports which, where `unsafe` is, and how long files are.
@@ -61,6 +64,7 @@ fn run(task: Task) -> Result<()> {
         Task::Demo => demo::run(),
         Task::Test(args) => test::run(&args),
         Task::Bench => bench::run(),
+        Task::Corpus => corpus::run(),
         Task::Lint => lint::run(),
         Task::Layers => layers::run(),
     }
