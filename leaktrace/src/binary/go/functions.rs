@@ -217,10 +217,8 @@ impl PcLnTab {
         func: &Func,
         pc: u64,
     ) -> Result<i32, BinaryError> {
-        match self.inline_index_table(file, func)? {
-            0 => Ok(-1),
-            table => self.pc_value(file, table, self.entry(func), pc),
-        }
+        let table = self.inline_index_table(file, func)?;
+        self.pc_value(file, table, self.entry(func), pc)
     }
 
     fn inline_index_table(&self, file: &Blocks, func: &Func) -> Result<u32, BinaryError> {
@@ -243,7 +241,8 @@ impl PcLnTab {
         Ok(highest.saturating_add(1) as u32)
     }
 
-    /// The value of the pc-value table at `pc`; -1 where it has none.
+    /// The value of the pc-value table at `pc`; -1 where it has none. Table 0 is no table: the
+    /// linker's own functions (`go:textfipsstart`) have neither files nor lines.
     pub(super) fn pc_value(
         &self,
         file: &Blocks,
@@ -252,6 +251,9 @@ impl PcLnTab {
         pc: u64,
     ) -> Result<i32, BinaryError> {
         let mut found = -1;
+        if table == 0 {
+            return Ok(found);
+        }
         self.pc_values(file, table, entry, |end, value| {
             let covers = pc < end;
             if covers {
@@ -326,11 +328,20 @@ mod tests {
         assert!(matches!(error, BinaryError::NotRecognised(_)), "{error}");
     }
 
+    /// The table at 1 says 7 for four bytes; the byte before it belongs to no table.
+    fn value_at(table: u32, pc: u64) -> i32 {
+        let file = Blocks::new(vec![0, 16, 4, 0]);
+        PcLnTab::for_test().pc_value(&file, table, 0x1000, pc).unwrap()
+    }
+
     #[test]
     fn behind_the_end_of_a_table_there_is_no_value() {
-        // 7 for four bytes, then the end.
-        let (file, table) = (Blocks::new(vec![16, 4, 0]), PcLnTab::for_test());
-        assert_eq!(table.pc_value(&file, 0, 0x1000, 0x1003).unwrap(), 7);
-        assert_eq!(table.pc_value(&file, 0, 0x1000, 0x1004).unwrap(), -1);
+        assert_eq!((value_at(1, 0x1003), value_at(1, 0x1004)), (7, -1));
+    }
+
+    #[test]
+    fn without_a_table_there_is_no_value() {
+        // Read as one, it would run past the end of the file.
+        assert_eq!((value_at(0, 0x1000), value_at(0, 0x1011)), (-1, -1));
     }
 }
