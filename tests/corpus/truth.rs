@@ -13,8 +13,10 @@ pub struct Place {
 pub struct Function {
     pub entry: u64,
     pub end: u64,
-    /// As the runtime prints it: without type arguments.
+    /// Its full name, with type arguments.
     pub name: String,
+    /// What kind of function it is for the runtime, by a number that differs between versions.
+    pub id: u8,
     /// Where its first instruction comes from.
     pub start: Place,
     /// An address somewhere in it.
@@ -57,14 +59,33 @@ impl Truth {
         (21..=27).contains(&minor).then_some(minor)
     }
 
+    /// The id of wrappers, which the runtime leaves out of stacks: this function is always one
+    /// (cmd/internal/objabi/funcid.go).
+    pub fn wrapper_id(&self) -> u8 {
+        let wrapper = self.functions.iter().find(|f| f.name == "runtime.deferreturn");
+        wrapper.expect("every program has it").id
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.functions.iter().any(|function| function.name == name)
     }
 }
 
+impl Function {
+    /// Its name as the runtime prints it (`funcNameForPrint` in runtime/symtab.go).
+    pub fn printed(&self) -> String {
+        match (self.name.find('['), self.name.rfind(']')) {
+            (Some(open), Some(close)) if open < close => {
+                format!("{}[...]{}", &self.name[..open], &self.name[close + 1..])
+            }
+            _ => self.name.clone(),
+        }
+    }
+}
+
 fn function(line: &str) -> Function {
     let fields: Vec<_> = line.split('\t').collect();
-    let ["func", entry, end, name, file, first, pc, other_file, other] = fields[..] else {
+    let ["func", entry, end, name, id, file, first, pc, other_file, other] = fields[..] else {
         panic!("the oracle said: {line}")
     };
     let hex = |text| u64::from_str_radix(text, 16).unwrap();
@@ -74,6 +95,7 @@ fn function(line: &str) -> Function {
         entry: hex(entry),
         end: hex(end),
         name: name.to_owned(),
+        id: id.parse().unwrap(),
         start: place(file, first),
         pc: hex(pc),
         place: place(other_file, other),
