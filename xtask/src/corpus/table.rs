@@ -17,6 +17,9 @@ For every executable:
   name by address, and file and line of the innermost frame. That library is of the newest pinned Go. It knows no address
   of the first function (`go tool addr2line` takes the start of `.text`, which is wrong where C start-up code comes
   first), so a further check is that the code at the entries begins with stack checks.
+- **Circular tables.** In a function without a frame no instruction comes before the first inlined call, and the
+  compiler then gives that call as its own caller. leaktrace refuses frames there by name. No call returns into such a
+  function, so that no trace meets one; they are counted below the table.
 - **Plan.** Contexts can be counted: a probe point at creation and at each release, prologues decoded; or the program has
   no such function, and the reason says so.
 - **Unknown versions** are refused by name.
@@ -38,6 +41,9 @@ const COLUMNS: [&str; 10] = [
     "probe points",
     "verdict",
 ];
+
+/// Enough of a difference to know its kind; the tests print it whole.
+const SHOWN_CHARS: usize = 100;
 
 /// The whole document around the table.
 pub fn document(table: &str) -> String {
@@ -102,7 +108,11 @@ fn verdict(row: &Value) -> String {
     let differences = row["differences"].as_array().map_or(0, Vec::len);
     let reason = row["unavailable"][0].as_str();
     match (row["index_ms"].as_f64(), reason) {
-        _ if differences > 0 => format!("**{differences} differences**"),
+        _ if differences > 0 => {
+            let first = row["differences"][0].as_str().unwrap_or_default();
+            let shown: String = first.chars().take(SHOWN_CHARS).collect();
+            format!("**differs** ({differences}): {}", shown.replace('|', "/"))
+        }
         (None, _) => "refused".to_owned(),
         (Some(ms), None) => format!("agrees, {ms:.0} ms"),
         (Some(ms), Some(reason)) => format!("agrees, {ms:.0} ms; {reason}"),
@@ -111,12 +121,52 @@ fn verdict(row: &Value) -> String {
 
 fn summary(rows: &[Value]) -> String {
     let read = rows.iter().filter(|row| !row["index_ms"].is_null());
-    let functions: u64 = read.clone().filter_map(|row| row["functions"].as_u64()).sum();
+    let sum = |field: &str| read.clone().filter_map(|row| row[field].as_u64()).sum::<u64>();
+    let (functions, circular) = (sum("functions"), sum("circular"));
     let differing = rows.iter().filter(|row| verdict(row).starts_with("**")).count();
     format!(
-        "{} executables, {} of them of a known Go version with {functions} functions; {differing} \
-         with differences.",
+        "{} executables, {} of them of a known Go version with {functions} functions, \
+         {circular} of these with circular tables; {differing} differ.",
         rows.len(),
         read.count()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{render, verdict};
+
+    fn row() -> Value {
+        json!({
+            "package": "etcd-server", "suite": "sid", "arch": "amd64", "version": "3.5",
+            "file": "usr/bin/etcd", "go": "go1.26.4", "build_mode": "exe", "bytes": 26_000_000,
+            "functions": 35_588, "points": 2, "index_ms": 20.4, "differences": [],
+        })
+    }
+
+    #[test]
+    fn a_difference_is_never_hidden_by_another_verdict() {
+        let mut row = row();
+        assert_eq!(verdict(&row), "agrees, 20 ms");
+        row["unavailable"] = json!(["it is not there"]);
+        assert_eq!(verdict(&row), "agrees, 20 ms; it is not there");
+        row["differences"] = json!(["main.f: a|b"]);
+        assert_eq!(verdict(&row), "**differs** (1): main.f: a/b");
+        row["index_ms"] = Value::Null;
+        assert_eq!(verdict(&row), "**differs** (1): main.f: a/b");
+        row["differences"] = json!([]);
+        assert_eq!(verdict(&row), "refused");
+    }
+
+    #[test]
+    fn a_package_that_a_suite_does_not_have_has_its_line() {
+        let of = |package: &str| json!({ "suite": "sid", "arch": "amd64", "package": package });
+        let table = render(&[of("etcd-server"), of("consul")], &[row()]);
+        assert!(table.contains("| etcd | go1.26.4 | exe | 26.0 | 35588 | 2 | agrees"), "{table}");
+        let missing = table.lines().find(|line| line.starts_with("| consul |"));
+        assert!(missing.is_some_and(|line| line.ends_with("| not in this suite |")), "{table}");
+        assert!(table.ends_with("0 of these with circular tables; 0 differ.\n"), "{table}");
+    }
 }
