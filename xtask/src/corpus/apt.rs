@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::command::{ask, capture, require, run};
+use crate::command::{ask, capture, require};
 
 /// Where the package debian-archive-keyring has its keys, by its age.
 const KEYRINGS: [&str; 2] = [
@@ -44,9 +44,12 @@ impl Apt {
             .and_then(|()| fs::create_dir_all(this.folder.join("cache/archives/partial")))
             .and_then(|()| fs::write(this.folder.join("sources.list"), source));
         made.with_context(|| format!("can't write into {}", this.folder.display()))?;
-        run(this.command("apt-get").args(["-qq", "--error-on=any", "update"])).with_context(
-            || format!("no list of packages for {suite} {arch}: is there a network?"),
-        )?;
+        let mut update = this.command("apt-get");
+        let status = update.args(["-qq", "--error-on=any", "update"]).status();
+        ensure!(
+            status.context("can't run apt-get")?.success(),
+            "apt can't get the list of packages of {suite} {arch} (see above): is there a network?"
+        );
         Ok(this)
     }
 
@@ -62,7 +65,10 @@ impl Apt {
     pub fn download(&self, package: &str) -> Result<PathBuf> {
         let folder = self.folder.join(format!("{package}.download"));
         fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
-        run(self.command("apt-get").args(["-qq", "download", package]).current_dir(&folder))?;
+        let mut download = self.command("apt-get");
+        download.args(["-qq", "download", package]).current_dir(&folder);
+        let status = download.status().context("can't run apt-get")?;
+        ensure!(status.success(), "apt can't download {package} (see above): is there a network?");
         let mut entries =
             fs::read_dir(&folder).with_context(|| format!("can't read {}", folder.display()))?;
         let entry = entries.next().with_context(|| format!("apt left no file for {package}"))?;
