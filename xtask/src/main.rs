@@ -6,6 +6,7 @@
 
 mod bench;
 mod command;
+mod corpus;
 mod demo;
 mod fuzz;
 mod go;
@@ -43,6 +44,8 @@ enum Task {
     Bench,
     /// Look for executables that the readers mishandle, for some minutes.
     Fuzz(fuzz::Args),
+    /// Check the readers on Go programs from Debian packages (needs a network once).
+    Corpus,
     /// Check formatting, clippy, layers and the workloads' Go code.
     Lint,
     /// Check which module imports which, where `unsafe` is, and how long files are.
@@ -68,6 +71,7 @@ fn run(task: Task) -> Result<()> {
         Task::Test(args) => test::run(&args),
         Task::Bench => bench::run(),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Corpus => corpus::run(),
         Task::Lint => lint::run(),
         Task::Layers => layers::run(),
         Task::Layouts(args) => layouts::run(&args),

@@ -138,7 +138,7 @@ fn located(variables: &[Variable]) -> Result<String, String> {
     let missing: Vec<_> =
         missing.map(|variable| format!("{}: {}", variable.name, variable.why)).collect();
     if missing.is_empty() {
-        return Ok(format!("{} located, each by functions that agree on it", variables.len()));
+        return Ok(format!("{} located, each by functions that refer to it", variables.len()));
     }
     Err(missing.join("; "))
 }
