@@ -52,5 +52,5 @@ fn workloads() -> Result<()> {
     };
     let unformatted = capture(toolchain.gofmt().args(["-l", "."]))?;
     ensure!(unformatted.is_empty(), "not formatted with gofmt: {}", unformatted.trim());
-    run_command(toolchain.command().args(["vet", "."]))
+    run_command(toolchain.command().args(["vet", "./..."]))
 }

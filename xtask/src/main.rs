@@ -4,6 +4,7 @@
 //! Everything made here lies under `target/`, but for rust-src and bpf-linker, which belong to the
 //! user's toolchain. Non-goals: packaging, and anything that plain `cargo` does as well.
 
+mod bare;
 mod bench;
 mod command;
 mod demo;

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::{
     command::{cargo, run as run_command},
-    go, layouts, setup,
+    go, layouts, setup, tools,
     workloads::{self, Link},
 };
 
@@ -22,11 +22,13 @@ pub struct Args {
 /// Installs, builds, and runs the tests. They find the workloads by `LEAKTRACE_WORKLOADS`.
 pub fn run(args: &Args) -> Result<()> {
     setup::rust()?;
+    tools::require_strip()?;
     layouts::check()?;
     for toolchain in go::all_toolchains()? {
-        for link in [Link::Fixed, Link::Pie] {
+        for link in Link::TESTED {
             workloads::build(&toolchain, link)?;
         }
+        workloads::link_tools(&toolchain)?;
         if toolchain.version == PGO_VERSION {
             workloads::build(&toolchain, Link::Pgo)?;
         }
