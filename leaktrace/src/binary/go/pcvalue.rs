@@ -28,7 +28,8 @@ impl PcLnTab {
     }
 
     /// Calls `visit(end, value)` for each step of a pc-value table: `value` holds for pcs below
-    /// `end`. Stops when it gives `false`.
+    /// `end`. Stops when it gives `false`. Offset 0 says that there is no table: the linker's own
+    /// marks have no lines.
     pub(super) fn pc_values(
         &self,
         file: &Blocks,
@@ -36,6 +37,9 @@ impl PcLnTab {
         entry: u64,
         mut visit: impl FnMut(u64, i32) -> bool,
     ) -> Result<(), BinaryError> {
+        if table == 0 {
+            return Ok(());
+        }
         let mut cursor = file.cursor(self.pctab + u64::from(table));
         let (mut value, mut pc) = (-1i32, entry);
         for step in 0..TABLE_STEPS_MAX {
@@ -61,9 +65,15 @@ mod tests {
 
     #[test]
     fn behind_the_end_of_a_table_there_is_no_value() {
-        // 7 for four bytes, then the end.
-        let (file, table) = (Blocks::new(vec![16, 4, 0]), PcLnTab::for_test());
-        assert_eq!(table.pc_value(&file, 0, 0x1000, 0x1003).unwrap(), 7);
-        assert_eq!(table.pc_value(&file, 0, 0x1000, 0x1004).unwrap(), -1);
+        // Padding, 7 for four bytes, then the end.
+        let (file, table) = (Blocks::new(vec![0xff, 14 + 2, 4, 0]), PcLnTab::for_test());
+        assert_eq!(table.pc_value(&file, 1, 0x1000, 0x1003).unwrap(), 7);
+        assert_eq!(table.pc_value(&file, 1, 0x1000, 0x1004).unwrap(), -1);
+    }
+
+    #[test]
+    fn at_offset_0_there_is_no_table() {
+        let (file, table) = (Blocks::new(vec![14 + 2, 4, 0]), PcLnTab::for_test());
+        assert_eq!(table.pc_value(&file, 0, 0x1000, 0x1000).unwrap(), -1);
     }
 }
