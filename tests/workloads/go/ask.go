@@ -41,6 +41,10 @@ func answerQuestions() error {
 	if err := answers.Encode(askedTruth{reflect.ValueOf(main).Pointer()}); err != nil {
 		return err
 	}
+	// Who asks needs this before the first question.
+	if err := output.Flush(); err != nil {
+		return err
+	}
 	questions := bufio.NewScanner(os.Stdin)
 	for questions.Scan() {
 		pc, err := strconv.ParseUint(strings.TrimSpace(questions.Text()), 0, 64)
