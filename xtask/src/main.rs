@@ -14,6 +14,7 @@ mod layouts;
 mod lint;
 mod paths;
 mod setup;
+mod support;
 mod test;
 mod tools;
 mod workloads;
@@ -39,6 +40,8 @@ enum Task {
     Demo,
     /// Run all tests, with workloads built by every Go version.
     Test(test::Args),
+    /// Write what the last full test run proved into README and docs.
+    Support,
     /// Measure what probes and the start of a trace cost (as root).
     Bench,
     /// Check formatting, clippy, layers and the workloads' Go code.
@@ -64,6 +67,7 @@ fn run(task: Task) -> Result<()> {
         Task::Setup(args) => setup::run(&args),
         Task::Demo => demo::run(),
         Task::Test(args) => test::run(&args),
+        Task::Support => support::run(),
         Task::Bench => bench::run(),
         Task::Lint => lint::run(),
         Task::Layers => layers::run(),

@@ -48,7 +48,6 @@ pub enum Link {
 
 /// What sets one kind of build apart from the others.
 struct Row {
-    /// Behind the version in the name of the build's folder.
     suffix: &'static str,
     made: Made,
 }
@@ -84,6 +83,11 @@ impl Link {
         Self::Arm64Pie,
         Self::Arm64WithSymbols,
     ];
+
+    /// Behind the version in the name of the build's folder.
+    pub const fn suffix(self) -> &'static str {
+        self.row().suffix
+    }
 
     const fn row(self) -> Row {
         match self {
