@@ -14,7 +14,7 @@ use std::{
 
 use leaktrace::binary::{Blocks, BuildInfo, Elf};
 use serde_json::Value;
-use support::{GO, Trace, Workload, growing_python, leaktrace, workload_path};
+use support::{GO, GO_VERSIONS, Trace, Workload, growing_python, leaktrace, workload_path};
 
 /// Runs `leaktrace trace`, which must fail with exit 2, one message and no backtrace.
 fn error_of(arguments: &[&str]) -> String {
@@ -220,6 +220,68 @@ fn the_doctor_names_the_probe_points() {
         let checks = found["checks"].as_array().unwrap();
         assert!(checks.iter().all(|check| check["ok"] == true), "{checks:?}");
     }
+}
+
+/// The doctor's findings about an executable.
+fn examined(program: &Path, arguments: &[&str]) -> Value {
+    let mut doctor = leaktrace();
+    doctor.args(["doctor", "--json", "--exe"]).arg(program).args(arguments);
+    serde_json::from_slice(&doctor.output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn the_doctor_knows_the_version_that_the_linker_stamped() {
+    for version in GO_VERSIONS {
+        let of = |kind: &str| {
+            let folder = workload_path(&format!("go{version}"));
+            let folder =
+                folder.parent().unwrap().with_file_name(format!("go{version}-kubelet{kind}"));
+            let found = examined(&folder.join("kubelet"), &[]);
+            (found["version"].clone(), found["version_from"].to_string())
+        };
+        for kind in ["", "-pie"] {
+            let (stamped, proof) = of(kind);
+            assert_eq!(stamped, "v1.36.2", "{version}{kind}");
+            assert!(proof.contains("version.init.0"), "{version}{kind}: {proof}");
+        }
+        let (stamped, proof) = of("-flags");
+        assert_eq!(stamped, "v1.36.3", "{version}");
+        assert!(proof.contains("linker flags"), "{version}: {proof}");
+        assert_eq!(of("-unstamped").0, Value::Null, "{version}");
+    }
+}
+
+#[test]
+fn the_doctor_reads_an_executable_for_arm64_and_would_not_trace_it() {
+    for version in GO_VERSIONS {
+        let found = examined(&workload_path(&format!("go{version}-arm64-pie")), &[]);
+        assert_eq!(found["kind"], "arm64, position independent");
+        let probes = found["probes"].as_array().unwrap();
+        assert_eq!(probes.len(), 2, "{version}: {found:#}");
+        assert!(probes.iter().all(|probe| probe["execution"] == "single_stepped"), "{probes:?}");
+        let checks = found["checks"].as_array().unwrap();
+        let contexts = checks.iter().find(|check| check["what"] == "contexts").unwrap();
+        assert_eq!(contexts["ok"], false, "{version}");
+        assert!(contexts["why"].as_str().unwrap().contains("arm64"), "{contexts}");
+    }
+}
+
+#[test]
+fn the_doctor_looks_functions_up() {
+    let cancel = "context.(*cancelCtx).cancel";
+    let names = [cancel, "context.withCancel", "no.such.function"];
+    let arguments: Vec<_> = names.iter().flat_map(|name| ["--function", name]).collect();
+    let found = examined(&workload_path(GO), &arguments);
+    let lookups = found["lookups"].as_array().unwrap();
+    let [cancel, inlined, missing] = &lookups[..] else { panic!("{lookups:?}") };
+    assert_eq!(cancel["probe"]["execution"], "emulated");
+    assert!(cancel["source"].as_str().unwrap().starts_with("context/context.go:"), "{cancel}");
+    assert!(!cancel["returns"].as_array().unwrap().is_empty(), "{cancel}");
+    assert_eq!(inlined["entry"], Value::Null);
+    assert!(inlined["inlined_into"].to_string().contains("context.WithCancel"), "{inlined}");
+    assert_eq!(missing["probe"]["unknown"], "no such function");
+    let output = leaktrace().args(["doctor", "--exe", "/bin/sh", "--function", "x"]).output();
+    assert!(error_text(&output.unwrap()).contains("Go functions are not known"));
 }
 
 #[test]

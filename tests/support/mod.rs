@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod truth;
+
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
@@ -34,6 +36,14 @@ pub fn workload_path(build: &str) -> PathBuf {
     let path = folder.join(build).join("workload");
     assert!(path.exists(), "{} is missing: run `cargo xtask test`", path.display());
     path
+}
+
+/// Leaves what a test has found for `cargo xtask support`, which sets where.
+pub fn write_results(name: &str, results: &impl serde::Serialize) {
+    let Some(folder) = std::env::var_os("LEAKTRACE_RESULTS") else { return };
+    std::fs::create_dir_all(&folder).unwrap();
+    let json = serde_json::to_string_pretty(results).unwrap();
+    std::fs::write(Path::new(&folder).join(name), json).unwrap();
 }
 
 /// Number of the line that ends in `mark` in a workload's source file.

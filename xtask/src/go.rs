@@ -21,7 +21,8 @@ use crate::{
 
 /// A pinned toolchain.
 pub struct Pin {
-    version: &'static str,
+    /// As in `go version`, without the `go` in front.
+    pub version: &'static str,
     sha256: &'static str,
 }
 

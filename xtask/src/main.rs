@@ -4,17 +4,20 @@
 //! Everything made here lies under `target/`, but for rust-src and bpf-linker, which belong to the
 //! user's toolchain. Non-goals: packaging, and anything that plain `cargo` does as well.
 
+mod bare;
 mod bench;
 mod command;
 mod corpus;
 mod demo;
 mod fuzz;
 mod go;
+mod kubelet;
 mod layers;
 mod layouts;
 mod lint;
 mod paths;
 mod setup;
+mod support;
 mod test;
 mod tools;
 mod workloads;
@@ -40,6 +43,8 @@ enum Task {
     Demo,
     /// Run all tests, with workloads built by every Go version.
     Test(test::Args),
+    /// Write what the last full test run proved into README and docs.
+    Support,
     /// Measure what probes and the start of a trace cost (as root).
     Bench,
     /// Look for executables that the readers mishandle, for some minutes.
@@ -69,6 +74,7 @@ fn run(task: Task) -> Result<()> {
         Task::Setup(args) => setup::run(&args),
         Task::Demo => demo::run(),
         Task::Test(args) => test::run(&args),
+        Task::Support => support::run(),
         Task::Bench => bench::run(),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Corpus => corpus::run(),

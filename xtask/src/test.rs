@@ -1,10 +1,12 @@
 //! `cargo xtask test`: all tests of the workspace, with workloads built by every Go version.
 
-use anyhow::Result;
+use std::fs;
+
+use anyhow::{Context as _, Result};
 
 use crate::{
     command::{cargo, run as run_command},
-    go, layouts, setup,
+    go, kubelet, layouts, setup, support, tools,
     workloads::{self, Link},
 };
 
@@ -19,25 +21,46 @@ pub struct Args {
     cargo_args: Vec<String>,
 }
 
-/// Installs, builds, and runs the tests. They find the workloads by `LEAKTRACE_WORKLOADS`.
+/// Installs, builds, and runs the tests. They find the workloads by `LEAKTRACE_WORKLOADS`, and a
+/// full run leaves what it proved in `LEAKTRACE_RESULTS`, which README and docs have to say.
 pub fn run(args: &Args) -> Result<()> {
     setup::rust()?;
+    tools::require_strip()?;
     layouts::check()?;
     build_workloads()?;
+    let full = args.cargo_args.is_empty();
     let mut test = cargo();
+    if full {
+        remove_results()?;
+        test.env("LEAKTRACE_RESULTS", support::results_folder());
+    }
     test.args(["test", "--workspace", "--exclude", "leaktrace-ebpf"]).args(&args.cargo_args);
-    run_command(test.env("LEAKTRACE_WORKLOADS", workloads::folder()))
+    run_command(test.env("LEAKTRACE_WORKLOADS", workloads::folder()))?;
+    // Part of the tests proves a part, which the documents must not shrink to.
+    if full { support::check() } else { Ok(()) }
 }
 
 /// Builds what is missing of the workloads that tests and fuzzing read.
 pub fn build_workloads() -> Result<()> {
     for toolchain in go::all_toolchains()? {
-        for link in [Link::Fixed, Link::Pie] {
+        for link in Link::TESTED {
             workloads::build(&toolchain, link)?;
         }
+        kubelet::build(&toolchain)?;
+        workloads::link_tools(&toolchain)?;
         if toolchain.version == PGO_VERSION {
             workloads::build(&toolchain, Link::Pgo)?;
         }
+    }
+    Ok(())
+}
+
+/// So that nothing counts as proven by a run that is over.
+fn remove_results() -> Result<()> {
+    let folder = support::results_folder();
+    if folder.exists() {
+        fs::remove_dir_all(&folder)
+            .with_context(|| format!("can't remove {}", folder.display()))?;
     }
     Ok(())
 }

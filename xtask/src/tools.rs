@@ -23,6 +23,14 @@ pub fn require_cc() -> Result<()> {
     )
 }
 
+/// Fails unless there is a `strip`, which one kind of workload is made with.
+pub fn require_strip() -> Result<()> {
+    require(
+        Command::new("strip").arg("--version"),
+        "install binutils, e.g. with: apt-get install binutils",
+    )
+}
+
 /// Makes sure that the standard library's source is there; the BPF programs are built with it.
 pub fn ensure_rust_src() -> Result<()> {
     if has_rust_src()? {

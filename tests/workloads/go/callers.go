@@ -40,17 +40,27 @@ type callersTruth struct {
 }
 
 // callers prints what the runtime itself says about many addresses and some
-// stacks, as one JSON object, and exits: the oracle for symbolization.
+// stacks, as one JSON object, and exits: the oracle for symbolization. With
+// -stdin the addresses are those that are asked for, see answerQuestions.
 func callers(args []string) {
 	flags := flag.NewFlagSet("callers", flag.ExitOnError)
 	functions := flags.Int("functions", 2000, "functions to sample")
 	each := flags.Int("each", 12, "addresses per function, at most")
+	asked := flags.Bool("stdin", false, "answer for the return addresses on stdin, one per line")
 	_ = flags.Parse(args) // ExitOnError
+	if *asked {
+		check(answerQuestions())
+		return
+	}
 	truth := callersTruth{Main: reflect.ValueOf(main).Pointer(), Stacks: sampleStacks()}
 	for _, function := range someFunctions(*functions) {
 		truth.Entries = append(truth.Entries, sampleFunction(function, *each)...)
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(truth); err != nil {
+	check(json.NewEncoder(os.Stdout).Encode(truth))
+}
+
+func check(err error) {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "workload: can't write the callers:", err)
 		os.Exit(1)
 	}

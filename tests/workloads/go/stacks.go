@@ -6,6 +6,8 @@ import (
 	"sort"
 	"strings"
 	"sync"
+
+	"leaktrace.example/workload/viac"
 )
 
 // stack is one real stack, twice: the return addresses found by following the
@@ -48,6 +50,7 @@ func sampleStacks() []stack {
 	recursive("recursive", 5)
 	fromLibrary("from the library")
 	inGoroutine("goroutine")
+	fromC("from C")
 	return recorded
 }
 
@@ -130,4 +133,9 @@ func inGoroutine(name string) {
 	var group sync.WaitGroup
 	spawn(&group, func() { inlinedTwice(name) })
 	group.Wait()
+}
+
+//go:noinline
+func fromC(name string) {
+	viac.Call(func() { inlinedTwice(name) })
 }
