@@ -42,6 +42,6 @@ pub fn build(toolchain: &Toolchain) -> Result<()> {
 }
 
 /// The folder of its source.
-pub fn source() -> PathBuf {
+fn source() -> PathBuf {
     paths::root().join("tests/workloads/kubelet")
 }

@@ -53,9 +53,9 @@ fn workloads() -> Result<()> {
     let tests = paths::root().join("tests");
     let unformatted = capture(toolchain.gofmt().arg("-l").arg(&tests))?;
     ensure!(unformatted.is_empty(), "not formatted with gofmt: {}", unformatted.trim());
-    for program in ["workloads/go", "workloads/kubelet", "workloads/layouts"] {
+    for program in ["go", "kubelet", "layouts", "served"] {
         let mut vet = toolchain.command();
-        run_command(vet.current_dir(tests.join(program)).args(["vet", "./..."]))?;
+        run_command(vet.current_dir(tests.join("workloads").join(program)).args(["vet", "./..."]))?;
     }
     Ok(())
 }

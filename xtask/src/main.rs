@@ -16,6 +16,7 @@ mod layers;
 mod layouts;
 mod lint;
 mod paths;
+mod served;
 mod setup;
 mod support;
 mod test;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     command::{cargo, run as run_command},
-    go, kubelet, layouts, setup, support, tools,
+    go, kubelet, layouts, served, setup, support, tools,
     workloads::{self, Link},
 };
 
@@ -47,6 +47,7 @@ pub fn build_workloads() -> Result<()> {
             workloads::build(&toolchain, link)?;
         }
         kubelet::build(&toolchain)?;
+        served::build(&toolchain)?;
         workloads::link_tools(&toolchain)?;
         if toolchain.version == PGO_VERSION {
             workloads::build(&toolchain, Link::Pgo)?;

@@ -99,6 +99,11 @@ impl Executable {
         }
     }
 
+    /// The load bias in the process that it was read from.
+    pub fn bias(&self) -> Option<u64> {
+        Some(self.mappings.as_ref()?.bias())
+    }
+
     /// How many Go functions it has, if its tables were understood.
     pub fn function_count(&self) -> Option<u64> {
         Some(self.go.as_ref()?.table.function_count())

@@ -5,6 +5,7 @@
 
 mod doctor;
 mod executable;
+mod look;
 mod sampler;
 
 use std::{
@@ -18,8 +19,10 @@ use anyhow::{Context as _, Result};
 use tokio::time::{Instant as Tick, sleep_until};
 
 pub use doctor::{Subject, examine};
+pub use executable::Executable;
+pub use look::Look;
 
-use self::{executable::Executable, sampler::Sampler};
+use self::sampler::Sampler;
 use crate::{
     bpf,
     config::TraceConfig,

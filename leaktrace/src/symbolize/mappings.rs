@@ -60,6 +60,11 @@ impl Mappings {
         Self { mappings: Vec::new(), exe: String::new(), bias: 0 }
     }
 
+    /// What is added to an address of the file to get the live one.
+    pub const fn bias(&self) -> u64 {
+        self.bias
+    }
+
     /// The file's own address of what runs at `address`, if that is the main executable's code.
     pub fn in_executable(&self, address: u64) -> Option<u64> {
         self.find(address).filter(|map| map.name == self.exe)?;

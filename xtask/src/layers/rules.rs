@@ -8,12 +8,13 @@ use super::{
 };
 
 /// The modules of leaktrace in pipeline order: each may import those before it.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 16] = [
     "display",
     "target",
     "binary",
     "probe",
     "bpf",
+    "memory",
     "snapshot",
     "history",
     "model",

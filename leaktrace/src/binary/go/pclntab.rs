@@ -83,6 +83,11 @@ impl PcLnTab {
         }
     }
 
+    /// The offsets of its Go version.
+    pub const fn layout(&self) -> Layout {
+        self.layout
+    }
+
     /// Where Go variables lie, without load bias.
     pub fn data(&self) -> Range<u64> {
         self.data.clone()

@@ -1,0 +1,3 @@
+module leaktrace.example/served
+
+go 1.21
