@@ -41,6 +41,10 @@ pub fn seconds(seconds: f64) -> String {
 
 /// `bytes` as text that can be shown: what a terminal would obey is replaced.
 pub fn printable(bytes: &[u8]) -> String {
+    // Nearly all text is plain.
+    if bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        return String::from_utf8_lossy(bytes).into_owned();
+    }
     let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
     String::from_utf8_lossy(bytes).chars().map(shown).collect()
 }

@@ -39,7 +39,7 @@ pub enum BinaryError {
     #[error("no Go build information: not a Go binary")]
     NotGo,
     /// A Go version whose data layout is not known.
-    #[error("Go version {0} is not known to this leaktrace (it knows 1.21 to 1.27)")]
+    #[error("Go version {0} is not known to this leaktrace (it knows {known})", known = layout::known())]
     UnknownGoVersion(String),
     /// A structure was found that is not what its version says it must be.
     #[error("not recognised: {0}")]

@@ -179,12 +179,20 @@ impl Blocks {
     /// # Errors
     /// As [`Blocks::read`]; a string longer than `cap` is not recognised.
     pub fn c_str(&self, offset: u64, cap: usize) -> Result<String, BinaryError> {
-        let mut text = Vec::new();
-        let mut cursor = self.cursor(offset);
+        let (mut text, mut piece) = (Vec::new(), [0; 128]);
         while text.len() <= cap {
-            match cursor.byte("a string")? {
-                0 => return Ok(printable(&text)),
-                byte => text.push(byte),
+            let at = offset.checked_add(text.len() as u64);
+            let length = self.read_in_block(&mut piece, at)?;
+            if length == 0 {
+                return Err(BinaryError::Truncated { what: "a string" });
+            }
+            match memchr::memchr(0, &piece[..length]) {
+                None => text.extend_from_slice(&piece[..length]),
+                Some(end) if text.len() + end <= cap => {
+                    text.extend_from_slice(&piece[..end]);
+                    return Ok(printable(&text));
+                }
+                Some(_) => break,
             }
         }
         Err(BinaryError::NotRecognised("a string without an end"))
@@ -258,7 +266,17 @@ impl Cursor<'_> {
     ///
     /// # Errors
     /// As [`Blocks::read`]; a longer value is not recognised.
+    #[inline]
     pub fn varint(&mut self, what: &'static str) -> Result<u32, BinaryError> {
+        // Nearly all are one byte.
+        if self.next < self.length && self.buffer[self.next] < 0x80 {
+            self.next += 1;
+            return Ok(self.buffer[self.next - 1].into());
+        }
+        self.long_varint(what)
+    }
+
+    fn long_varint(&mut self, what: &'static str) -> Result<u32, BinaryError> {
         let mut value = 0u32;
         for shift in [0, 7, 14, 21, 28] {
             let byte = self.byte(what)?;
@@ -336,6 +354,22 @@ mod tests {
                 assert!(matches!(error, BinaryError::Truncated { what: "x" }), "{error}");
             }
         }
+    }
+
+    #[test]
+    fn a_string_ends_within_its_cap() {
+        for length in [0, 1, 127, 128, 129, 300] {
+            let mut bytes = vec![b'x'; length];
+            bytes.push(0);
+            let blocks = Blocks::new(bytes);
+            assert_eq!(blocks.c_str(0, 300).unwrap().len(), length);
+            if length > 0 {
+                let error = blocks.c_str(0, length - 1).unwrap_err();
+                assert!(matches!(error, BinaryError::NotRecognised(_)), "{length}: {error}");
+            }
+        }
+        let error = Blocks::new(vec![b'x'; 200]).c_str(0, 300).unwrap_err();
+        assert!(matches!(error, BinaryError::Truncated { what: "a string" }), "{error}");
     }
 
     #[test]

@@ -68,6 +68,13 @@ pub fn for_version(version: &GoVersion) -> Result<Layout, BinaryError> {
     layout.ok_or_else(|| BinaryError::UnknownGoVersion(version.to_string()))
 }
 
+/// The versions that have a row: `1.21 to 1.27`.
+pub fn known() -> String {
+    let minors = || rows_tables::ROWS.iter().map(|(minor, _)| *minor);
+    let (first, last) = (minors().min().unwrap_or(0), minors().max().unwrap_or(0));
+    format!("1.{first} to 1.{last}")
+}
+
 fn for_minor(minor: u32) -> Option<Layout> {
     Some(Layout {
         minor,
