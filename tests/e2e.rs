@@ -90,6 +90,28 @@ fn counts_are_exact_with_c_in_position_independent_executables() {
     exact_counts_of("-cgo-pie");
 }
 
+/// C without frame pointers leaves anything in that register: it must not make a new site of every
+/// callback.
+#[test]
+fn a_chain_ends_where_c_calls_back() {
+    for build in ["go1.21.13-cgo", "go1.27.3-cgo-pie"] {
+        let mut workload = Workload::start(build, &["callbacks", "-wait", "-count", "300"]);
+        let trace = Trace::of(workload.pid(), &["--duration", "60s", "--interval", "1s"]);
+        workload.begin();
+        let truth = workload.truth();
+        let report = trace.interrupt();
+        let sites =
+            sites_at(&report, "callbacks.go", marked_line("callbacks.go", "// site: callbacks"));
+        assert_eq!(truth["created"], 300, "{build}");
+        assert_eq!(sites.len(), 1, "{build}: {sites:#?}");
+        assert_eq!(sum(&sites, "created"), 300, "{build}");
+        let functions: Vec<_> = frames(sites[0]).map(|f| f["function"].as_str().unwrap()).collect();
+        assert!(functions.contains(&"runtime.cgocallbackg"), "{build}: {functions:?}");
+        let last = frames(sites[0]).last().unwrap();
+        assert!(last["file"].as_str().unwrap().ends_with(".s"), "{build}: {functions:?}");
+    }
+}
+
 #[test]
 fn counts_are_exact_where_binutils_stripped() {
     exact_counts_of("-stripped");

@@ -4,6 +4,8 @@
 //! (FrameUnreadable). Our own walk costs a third of `bpf_get_stackid`, needs no stack map, and
 //! includes the direct caller, which kernels before 6.12 leave out at a `push %rbp`.
 //!
+//! The chain ends where it leaves the Go code: C may have anything in the frame pointer.
+//!
 //! A known site only needs its hash, so that is all the hot walk makes; the frames of a new site
 //! are collected by a second walk over the same, unchanged stack.
 
@@ -16,6 +18,22 @@ use leaktrace_common::{FRAMES_MAX, Lost, SiteFrames};
 struct FrameRecord {
     saved_bp: u64,
     return_pc: u64,
+}
+
+/// The first address of the target's Go code, and its length; userspace sets both before loading.
+/// All addresses are code until then.
+#[unsafe(no_mangle)]
+static CODE_START: u64 = 0;
+#[unsafe(no_mangle)]
+static CODE_BYTES: u64 = u64::MAX;
+
+#[inline(always)]
+fn is_go(pc: u64) -> bool {
+    // SAFETY: both are valid for as long as the program is; volatile, because what they hold here
+    // is not what they hold in the kernel.
+    let (start, bytes) =
+        unsafe { (core::ptr::read_volatile(&CODE_START), core::ptr::read_volatile(&CODE_BYTES)) };
+    pc.wrapping_sub(start) < bytes
 }
 
 /// Where a walk has got to.
@@ -48,6 +66,9 @@ impl Walk {
         // SAFETY: probe_read_user checks the address itself.
         let record = unsafe { bpf_probe_read_user(self.bp as *const FrameRecord) };
         let record = record.map_err(|_| Lost::FrameUnreadable)?;
+        if !is_go(record.return_pc) {
+            return Ok(0);
+        }
         self.below = self.bp;
         self.bp = record.saved_bp;
         Ok(record.return_pc)

@@ -89,7 +89,7 @@ fn hit_costs(program: &Path, plan: &Plan) -> Result<()> {
 }
 
 fn load(pid: NonZeroU32) -> Result<Tracer> {
-    let target = Target { pid, exe: format!("/proc/{pid}/exe").into() };
+    let target = Target { pid, exe: format!("/proc/{pid}/exe").into(), code: None };
     Ok(Tracer::load(target, Limits { live_entries: LIVE_ENTRIES_DEFAULT, log: false })?)
 }
 

@@ -1,6 +1,6 @@
 //! Loading the object and attaching its programs to one process.
 
-use std::{num::NonZeroU32, path::PathBuf};
+use std::{num::NonZeroU32, ops::Range, path::PathBuf};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
@@ -99,6 +99,8 @@ pub struct Target {
     /// The executable, through `/proc/PID/exe`: this reaches the very inode the process runs,
     /// also when it was deleted or replaced, or lies in another mount namespace.
     pub exe: PathBuf,
+    /// Live addresses of its Go code, where call chains may lead; none where that is not known.
+    pub code: Option<Range<u64>>,
 }
 
 /// How much the kernel side may take.
@@ -131,8 +133,12 @@ impl Tracer {
         let level = if limits.log { LOG_LEVEL_DEBUG } else { 0 };
         // Nothing in the object needs the kernel's own BTF. aya reads it all the same, which is
         // most of our peak memory, but gives it back here.
+        let code = target.code.clone().unwrap_or(0..u64::MAX);
+        let (code_start, code_bytes) = (code.start, code.end.saturating_sub(code.start));
         let mut ebpf = EbpfLoader::new()
             .btf(None)
+            .override_global("CODE_START", &code_start, true)
+            .override_global("CODE_BYTES", &code_bytes, true)
             .override_global("AYA_LOG_LEVEL", &level, false)
             .map_max_entries("AYA_LOGS", if limits.log { LOG_BYTES_ON } else { LOG_BYTES_OFF })
             .map_max_entries("LIVE", limits.live_entries)

@@ -1,6 +1,6 @@
 //! The target's executable, as far as it could be understood, and the plan made from it.
 
-use std::{collections::HashMap, fs::File, io, path::Path};
+use std::{collections::HashMap, fs::File, io, ops::Range, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use procfs::process::Process;
@@ -102,6 +102,12 @@ impl Executable {
     /// The load bias in the process that it was read from.
     pub fn bias(&self) -> Option<u64> {
         Some(self.mappings.as_ref()?.bias())
+    }
+
+    /// Where its Go code lies in the process that it was read from.
+    pub fn go_code(&self) -> Option<Range<u64>> {
+        let (code, bias) = (self.go.as_ref()?.table.code(), self.bias()?);
+        Some(code.start.checked_add(bias)?..code.end.checked_add(bias)?)
     }
 
     /// How many Go functions it has, if its tables were understood.

@@ -44,7 +44,7 @@ impl Sampler {
             let pid = pid.context("the target has no valid pid")?;
             let exe = PathBuf::from(format!("/proc/{pid}/exe"));
             let limits = Limits { live_entries: config.live_entries, log: config.bpf_log };
-            let mut tracer = Tracer::load(Target { pid, exe }, limits)?;
+            let mut tracer = Tracer::load(Target { pid, exe, code: executable.go_code() }, limits)?;
             tracer.attach(points)?;
             Some(tracer)
         };

@@ -43,6 +43,8 @@ func subcommand(name string) func(args []string) {
 		return background
 	case "churn":
 		return churn
+	case "callbacks":
+		return callbacks
 	case "callers":
 		return callers
 	}
@@ -51,6 +53,6 @@ func subcommand(name string) func(args []string) {
 
 func usage() {
 	fmt.Fprintln(os.Stderr, "usage: workload podsync|exact|hold|burst|warmup|steady|timeouts|"+
-		"background|churn|callers [flags]")
+		"background|churn|callbacks|callers [flags]")
 	os.Exit(2)
 }

@@ -22,6 +22,8 @@ const NOT_FOUND: BinaryError =
 pub(super) struct ModuleData {
     /// Address of the first function.
     pub text: u64,
+    /// Address behind the last function.
+    pub etext: u64,
     /// Address of `go:func.*`.
     pub gofunc: u64,
     /// Address that type name offsets are relative to.
@@ -49,6 +51,7 @@ impl ModuleData {
         }
         Ok(Self {
             text,
+            etext,
             gofunc: word(at.gofunc)?,
             types: word(at.types)?,
             data: word(at.noptrdata)?..word(at.end)?,

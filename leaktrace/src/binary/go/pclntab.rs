@@ -16,6 +16,8 @@ pub struct PcLnTab {
     pub(super) functions: u64,
     /// Address of the first function: every entry is relative to it.
     pub(super) text: u64,
+    /// Address behind the last function.
+    pub(super) etext: u64,
     /// File offset of `go:func.*`, the function data.
     pub(super) gofunc: u64,
     /// Address that type name offsets are relative to.
@@ -49,6 +51,7 @@ impl PcLnTab {
             quantum: header.quantum,
             functions: header.functions,
             text: module.text,
+            etext: module.etext,
             gofunc,
             types: module.types,
             data: module.data,
@@ -70,6 +73,7 @@ impl PcLnTab {
             quantum: 1,
             functions: 1,
             text: 0,
+            etext: 0,
             gofunc: 0,
             types: 0,
             data: 0..0,
@@ -86,6 +90,11 @@ impl PcLnTab {
     /// The offsets of its Go version.
     pub const fn layout(&self) -> Layout {
         self.layout
+    }
+
+    /// Where Go functions lie, without load bias.
+    pub const fn code(&self) -> Range<u64> {
+        self.text..self.etext
     }
 
     /// Where Go variables lie, without load bias.

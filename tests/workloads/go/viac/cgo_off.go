@@ -8,3 +8,6 @@ const Available = false
 
 // Call does nothing without cgo.
 func Call(func()) {}
+
+// CallWild does nothing without cgo.
+func CallWild(func(), int) {}
