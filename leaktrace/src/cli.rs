@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     config::{
-        ConfigError, DURATION_DEFAULT, INTERVAL_DEFAULT, LIVE_ENTRIES_DEFAULT, Output, TraceConfig,
+        ConfigError, DURATION_DEFAULT, LIVE_ENTRIES_DEFAULT, Output, TraceConfig, default_interval,
     },
     session::Subject,
     target::Selector,
@@ -114,9 +114,9 @@ pub struct TraceArgs {
     /// How long to trace (30s, 5m, 1h30m, or seconds); Ctrl-C ends earlier, with the report
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = DURATION_DEFAULT)]
     duration: Duration,
-    /// How often to read figures
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = INTERVAL_DEFAULT)]
-    interval: Duration,
+    /// How often to read figures [default: 5s, more often in a trace below 100 s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    interval: Option<Duration>,
     /// Also write the report to FILE, as .txt or .json; may be repeated
     #[arg(short, long = "output", value_name = "FILE")]
     output: Vec<PathBuf>,
@@ -141,7 +141,7 @@ impl TraceArgs {
         TraceConfig {
             selector: self.selector(),
             duration: self.duration,
-            interval: self.interval,
+            interval: self.interval.unwrap_or_else(|| default_interval(self.duration)),
             live_entries: self.live_entries,
             bpf_log: verbose,
             outputs,
@@ -197,6 +197,17 @@ mod tests {
         assert_eq!(parse(&["--pid", "3"]).unwrap().selector, Selector::Pid(3));
         let unit = parse(&["--unit", "kubelet.service"]).unwrap().selector;
         assert_eq!(unit, Selector::Unit("kubelet.service".to_owned()));
+    }
+
+    #[test]
+    fn a_short_trace_is_read_more_often() {
+        for (duration, interval_ms) in [("5m", 5000), ("20s", 1000), ("1s", 100)] {
+            let config = parse(&["--pid", "3", "--duration", duration]).unwrap();
+            assert_eq!(config.interval, Duration::from_millis(interval_ms), "{duration}");
+        }
+        let asked = parse(&["--pid", "3", "--duration", "20s", "--interval", "3s"]).unwrap();
+        assert_eq!(asked.interval, Duration::from_secs(3));
+        assert!(parse(&["--pid", "3", "--duration", "0.3"]).unwrap_err().contains("five readings"));
     }
 
     #[test]

@@ -8,8 +8,10 @@ use crate::target::Selector;
 
 /// How long a trace lasts when nothing is said, as it would be typed.
 pub const DURATION_DEFAULT: &str = "5m";
-/// How often figures are read when nothing is said, as it would be typed.
-pub const INTERVAL_DEFAULT: &str = "5s";
+/// How often figures are read when nothing is said: every five seconds, or more often in a trace
+/// that is too short for twenty such readings.
+const INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
+const READINGS_DEFAULT: u32 = 20;
 /// Reading more often would cost more than it tells.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// Longer than any process is traced in one go, and short enough for every clock.
@@ -20,6 +22,11 @@ pub const LIVE_ENTRIES_DEFAULT: u32 = 131_072;
 const LIVE_ENTRIES_MIN: u32 = 1024;
 /// 1.5 GB of kernel memory.
 const LIVE_ENTRIES_MAX: u32 = 1 << 24;
+
+/// How often figures are read in a trace of `duration` when nothing is said.
+pub fn default_interval(duration: Duration) -> Duration {
+    (duration / READINGS_DEFAULT).clamp(INTERVAL_MIN, INTERVAL_DEFAULT)
+}
 
 /// A format that a report can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
