@@ -48,7 +48,10 @@ fn a_kernel_thread_is_refused() {
 #[test]
 fn senseless_times_and_files_are_refused_before_anything_is_attached() {
     assert!(error_of(&["--pid", "1", "--interval", "0"]).contains("100ms is the shortest"));
-    assert!(error_of(&["--pid", "1", "--duration", "2s"]).contains("at least five readings"));
+    assert!(
+        error_of(&["--pid", "1", "--duration", "2s", "--interval", "1s"])
+            .contains("at least five readings")
+    );
     assert!(error_of(&["--pid", "1", "--duration", "soon"]).contains("30s, 5m or 1h30m"));
     assert!(error_of(&["--pid", "1", "-o", "report.doc"]).contains("use .txt or .json"));
     let error = error_of(&["--pid", "1", "-o", "/no/such/folder/report.json"]);
