@@ -126,7 +126,7 @@ fn key(profile: &Profile, sample: &Sample) -> Key {
     (sample.location_id.iter().map(location).collect(), size.num)
 }
 
-/// A function's name as pprof shows it: without type arguments, which only the process writes.
+/// A function's name without type arguments: the process writes them, leaktrace does not.
 fn shown(name: &str) -> String {
     match (name.find('['), name.rfind(']')) {
         (Some(open), Some(close)) => format!("{}[...{}", &name[..open], &name[close..]),
@@ -278,6 +278,13 @@ fn a_program_without_profiles_says_that_profiling_is_off() {
     }
 }
 
+/// The most memory that this process ever had, as the kernel tells it.
+fn own_peak() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().to_owned()
+}
+
 /// Prints what it takes; nothing depends on it.
 #[test]
 fn ten_thousand_buckets_are_soon_read() {
@@ -294,10 +301,11 @@ fn ten_thousand_buckets_are_soon_read() {
         let bytes = written(&profile, &watch, &executable).len();
         println!(
             "go{version}: {count} buckets in {read:?} ({:.0} per second), {groups} stacks in {:?}, \
-             {bytes} bytes of pprof in {:?}",
+             {bytes} bytes of pprof in {:?}, own peak {}",
             count as f64 / read.as_secs_f64(),
             grouped - read,
-            begin.elapsed() - grouped
+            begin.elapsed() - grouped,
+            own_peak()
         );
     }
 }

@@ -1,6 +1,7 @@
 //! The heap profile as a pprof file, as the process itself would write it.
 //!
-//! Source: `writeHeapProto` (runtime/pprof/protomem.go). Non-goals: reading the profile.
+//! Source: `writeHeapProto` (runtime/pprof/protomem.go). One difference: functions are named without
+//! type arguments, `f[...]` where the process writes `f[go.shape.int]`. Non-goals: reading the profile.
 
 use std::io;
 

@@ -1,7 +1,7 @@
 //! pprof files: values by call chain in, the gzipped bytes of a `profile.proto` out.
 //!
-//! The same input gives the same bytes. Samples are compressed as they come, so that a profile of
-//! a million samples takes no more memory than its functions. Non-goals: writing files.
+//! The same input gives the same bytes. Samples are compressed as they come, and the tables
+//! they refer to are bounded. Non-goals: writing files.
 
 mod heap;
 pub mod messages;
@@ -95,9 +95,9 @@ impl ProfileWriter {
     }
 
     fn label(&mut self, key: &str, value: &LabelValue) -> Label {
-        let key = self.tables.string(key);
+        let key = self.tables.label(key);
         match value {
-            LabelValue::Text(text) => Label { key, str: self.tables.string(text), num: 0 },
+            LabelValue::Text(text) => Label { key, str: self.tables.label(text), num: 0 },
             LabelValue::Number(num) => Label { key, str: 0, num: *num },
         }
     }
