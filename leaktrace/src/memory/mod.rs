@@ -7,12 +7,17 @@
 //! Non-goals: names of addresses (`symbolize` has them); judging.
 
 mod counters;
+mod heap_bucket;
+mod heap_profile;
+mod heap_sites;
 mod process;
 mod recorded;
 mod runtime;
 mod view;
 
 pub use counters::RuntimeCounters;
+pub use heap_profile::{HeapCounts, HeapDropped, HeapProfile, HeapSite};
+pub use heap_sites::{HeapEstimate, HeapGroup, HeapReading};
 pub use process::ProcessMemory;
 pub use recorded::{RecordedMemory, Recorder};
 pub use runtime::{Addresses, Runtime};

@@ -4,6 +4,7 @@
 
 mod build;
 mod diagnosis;
+pub mod pprof;
 mod schema;
 mod text;
 

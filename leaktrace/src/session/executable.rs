@@ -159,17 +159,30 @@ impl Executable {
         self.version.as_ref()
     }
 
+    /// What names addresses of the process that it was read from; none if it was not understood,
+    /// or is not mapped as it should be.
+    pub fn symbolizer<'a>(&'a self, watch: &'a Watch) -> Option<Symbolizer<'a>> {
+        let (Some(elf), Some(go), Some(mappings)) = (&self.elf, &self.go, &self.mappings) else {
+            return None;
+        };
+        let open = Box::new(|mapping: &Mapping| open_mapped(watch.process(), mapping));
+        Some(Symbolizer::new(&self.file, elf, go, mappings, open))
+    }
+
+    /// The files that the process executes, each with its build id if that is known.
+    pub fn mapped_files(&self) -> Vec<(&Mapping, Option<&str>)> {
+        let build_id = self.elf.as_ref().and_then(|elf| elf.build_id.as_deref());
+        let with_id = |(mapping, is_own): (_, bool)| (mapping, build_id.filter(|_| is_own));
+        self.mappings.iter().flat_map(Mappings::all).map(with_id).collect()
+    }
+
     /// Names the sites by their origins.
     pub fn name_sites(
         &self,
         watch: &Watch,
         origins: &HashMap<u64, SiteOrigin>,
     ) -> HashMap<u64, NamedSite> {
-        let (Some(elf), Some(go), Some(mappings)) = (&self.elf, &self.go, &self.mappings) else {
-            return HashMap::new();
-        };
-        let open = Box::new(|mapping: &Mapping| open_mapped(watch.process(), mapping));
-        let mut symbolizer = Symbolizer::new(&self.file, elf, go, mappings, open);
+        let Some(mut symbolizer) = self.symbolizer(watch) else { return HashMap::new() };
         let pcs = origins.values().flat_map(|origin| &origin.return_pcs).copied();
         symbolizer.read_ahead(pcs.collect());
         let named = origins.iter().map(|(site, origin)| {

@@ -60,6 +60,11 @@ impl Mappings {
         Self { mappings: Vec::new(), exe: String::new(), bias: 0 }
     }
 
+    /// All of them, and whether each is of the main executable.
+    pub fn all(&self) -> impl Iterator<Item = (&Mapping, bool)> {
+        self.mappings.iter().map(|map| (map, map.name == self.exe))
+    }
+
     /// What is added to an address of the file to get the live one.
     pub const fn bias(&self) -> u64 {
         self.bias
