@@ -7,6 +7,7 @@
 //! Non-goals: names of addresses (`symbolize` has them); judging.
 
 mod counters;
+pub mod goroutines;
 mod process;
 mod recorded;
 mod runtime;
