@@ -3,9 +3,11 @@
 //! Non-goals: the hot path. Code that is not Go has the name of its ELF symbol, if there is one;
 //! else it is shown as mapping+offset, never guessed.
 
+mod goroutines;
 mod libraries;
 mod mappings;
 
+pub use goroutines::{StackLine, is_system_goroutine};
 pub use libraries::Open;
 pub use mappings::{Mapping, Mappings};
 
