@@ -16,7 +16,7 @@ pub use elf::{Elf, Machine, Section, Segment};
 pub use elf_symbols::SymbolMatch;
 pub use go::{
     BuildInfo, Frame, FuncInfo, GoBinary, GoVersion, LocateError, Located, PcLnTab, ProgramVersion,
-    RuntimeVariable, Witnesses, layout,
+    RuntimeVariable, StackFrame, Witnesses, layout,
 };
 pub use reader::{Blocks, ReadAt};
 

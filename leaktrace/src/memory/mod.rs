@@ -7,6 +7,7 @@
 //! Non-goals: names of addresses (`symbolize` has them); judging.
 
 mod counters;
+pub mod goroutines;
 mod heap_bucket;
 mod heap_profile;
 mod heap_sites;

@@ -4,12 +4,14 @@
 
 mod build;
 mod diagnosis;
+mod goroutines;
 pub mod pprof;
 mod schema;
 mod text;
 
 pub use build::{Inputs, NamedSite, build};
 pub use diagnosis::{Answer, Check, Diagnosis, Lookup, Place, Probe, Variable};
+pub use goroutines::{GoroutineGroup, GoroutineProfile, render_goroutines};
 pub use schema::{
     Contexts, Node, Report, Rss, SCHEMA_VERSION, Site, Target, TargetState, VerdictSection, Window,
 };

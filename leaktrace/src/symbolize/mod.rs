@@ -4,10 +4,12 @@
 //! else it is shown as mapping+offset, never guessed.
 
 mod calls;
+mod goroutines;
 mod libraries;
 mod mappings;
 
 pub use calls::Call;
+pub use goroutines::{StackLine, is_system_goroutine};
 pub use libraries::Open;
 pub use mappings::{Mapping, Mappings};
 

@@ -15,12 +15,14 @@ pub(super) struct Func {
     offset: u64,
     pub entry_offset: u32,
     pub name_offset: u32,
+    pub pcsp: u32,
     pub pcfile: u32,
     pub pcln: u32,
     pcdata_count: u32,
     pub unit: u32,
     pub start_line: i32,
     pub id: u8,
+    pub flag: u8,
     funcdata_count: u8,
 }
 
@@ -49,12 +51,14 @@ impl PcLnTab {
             offset,
             entry_offset: word(&bytes, at.entry_off),
             name_offset: word(&bytes, at.name_off),
+            pcsp: word(&bytes, at.pcsp),
             pcfile: word(&bytes, at.pcfile),
             pcln: word(&bytes, at.pcln),
             pcdata_count: word(&bytes, at.npcdata),
             unit: word(&bytes, at.cu_offset),
             start_line: word(&bytes, at.start_line) as i32,
             id: bytes[at.func_id as usize],
+            flag: bytes[at.flag as usize],
             funcdata_count: bytes[at.nfuncdata as usize],
         })
     }
@@ -75,7 +79,16 @@ impl PcLnTab {
         file: &Blocks,
         func: &Func,
     ) -> Result<Option<u64>, BinaryError> {
-        let number = self.layout.tables.symtab.funcdata_inl_tree;
+        self.funcdata(file, func, self.layout.tables.symtab.funcdata_inl_tree)
+    }
+
+    /// File offset of function data number `number` of `func`, if it has them.
+    pub(super) fn funcdata(
+        &self,
+        file: &Blocks,
+        func: &Func,
+        number: u64,
+    ) -> Result<Option<u64>, BinaryError> {
         if u64::from(func.funcdata_count) <= number {
             return Ok(None);
         }

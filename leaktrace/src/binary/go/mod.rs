@@ -15,6 +15,7 @@ mod pcvalue;
 mod strings;
 mod symbols;
 mod types;
+mod unwind;
 mod version;
 
 pub use buildinfo::{BuildInfo, GoVersion};
@@ -22,6 +23,7 @@ pub use data::{LocateError, Located, RuntimeVariable, Witnesses};
 pub use functions::FuncInfo;
 pub use pclntab::PcLnTab;
 pub use symbols::Frame;
+pub use unwind::StackFrame;
 pub use version::ProgramVersion;
 
 use super::{BinaryError, Blocks, Elf};

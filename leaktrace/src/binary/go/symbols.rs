@@ -12,7 +12,7 @@ use crate::binary::{BinaryError, Blocks};
 const INLINE_DEPTH_MAX: usize = 256;
 
 /// One source-level frame.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Frame {
     /// Full function name; type arguments are left out, as pprof does.
     pub function: Arc<str>,

@@ -118,6 +118,7 @@ pub const GROUPS: [Group; 7] = [
             constant(&["internal/abi.FuncIDWrapper"]),
             constant(&["internal/abi.FuncFlagTopFrame"]),
             constant(&["internal/abi.FUNCDATA_InlTree"]),
+            constant(&["internal/abi.FUNCDATA_WrapInfo"]),
             constant(&["internal/abi.PCDATA_InlTreeIndex"]),
             constant(&["internal/abi.TFlagExtraStar"]),
         ],

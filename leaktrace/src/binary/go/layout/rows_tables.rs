@@ -192,6 +192,7 @@ const SYMTAB_21: Symtab = Symtab {
     func_id_wrapper: 21,
     func_flag_top_frame: 1,
     funcdata_inl_tree: 3,
+    funcdata_wrap_info: 7,
     pcdata_inl_tree_index: 2,
     t_flag_extra_star: 2,
 };
@@ -200,6 +201,7 @@ const SYMTAB_22: Symtab = Symtab {
     func_id_wrapper: 22,
     func_flag_top_frame: 1,
     funcdata_inl_tree: 3,
+    funcdata_wrap_info: 7,
     pcdata_inl_tree_index: 2,
     t_flag_extra_star: 2,
 };
@@ -208,6 +210,7 @@ const SYMTAB_25: Symtab = Symtab {
     func_id_wrapper: 23,
     func_flag_top_frame: 1,
     funcdata_inl_tree: 3,
+    funcdata_wrap_info: 7,
     pcdata_inl_tree_index: 2,
     t_flag_extra_star: 2,
 };

@@ -201,6 +201,8 @@ pub struct Symtab {
     pub func_flag_top_frame: u64,
     /// Number of the function data that is the inline tree.
     pub funcdata_inl_tree: u64,
+    /// Number of the function data that says what a wrapper of a `go` statement calls.
+    pub funcdata_wrap_info: u64,
     /// Number of the pc-value table that leads into the inline tree.
     pub pcdata_inl_tree_index: u64,
     /// Bit of a `TFlag`: the name has a `*` in front that is not part of it.
