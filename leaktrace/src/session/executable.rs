@@ -9,6 +9,7 @@ use rustix::fs::OFlags;
 use crate::{
     binary::{Blocks, BuildInfo, Elf, GoBinary, Machine, ProgramVersion},
     bpf::SiteOrigin,
+    memory::Types,
     probe::{ContextFacts, Plan, Unavailable, plan},
     report::NamedSite,
     snapshot::ContextNature,
@@ -102,6 +103,12 @@ impl Executable {
     /// The load bias in the process that it was read from.
     pub fn bias(&self) -> Option<u64> {
         Some(self.mappings.as_ref()?.bias())
+    }
+
+    /// The types of its Go values, as they lie in the process that it was read from.
+    pub fn types(&self) -> Option<Types<'_>> {
+        let (file, elf, go) = self.go()?;
+        Some(Types::of_file(file, elf, &go.table, self.bias()?))
     }
 
     /// How many Go functions it has, if its tables were understood.
