@@ -14,8 +14,9 @@ use leaktrace::{
 };
 use serde_json::Value;
 use support::{
-    GO_VERSIONS,
+    GO_VERSIONS, Trace, Workload, marked_line,
     served::{KINDS, Served},
+    sites_at, state,
 };
 
 /// Children under the root: what leaked before anybody looked.
@@ -212,6 +213,72 @@ fn a_moving_tree_is_read_without_falsehood() {
         drop(types);
         inspected.served.command("quiet");
     }
+}
+
+/// What a trace of 24 s says of the sites of `file` that are marked so.
+fn traced(workload: &Workload, file: &str, mark: &str) -> (Value, Vec<Value>) {
+    let report = Trace::of(workload.pid(), &["--duration", "24s", "--interval", "1s"]).report();
+    let sites = sites_at(&report, file, marked_line(file, mark));
+    let sites: Vec<_> = sites.into_iter().cloned().collect();
+    assert!(!sites.is_empty(), "{report:#}");
+    (report, sites)
+}
+
+fn a_leak_is_pinned(build: &str) {
+    let workload = Workload::start(build, &["podsync", "-mode", "leaky"]);
+    let (report, sites) = traced(&workload, "podsync.go", "// leak: podsync");
+    assert_eq!(state(&report), "leak", "{build}: {:#}", report["verdict"]);
+    for site in &sites {
+        assert_eq!((&site["verdict"], &site["pinned"]), (&"leak".into(), &true.into()), "{site:#}");
+        assert!(site["retained_how"].as_str().unwrap().starts_with("read from memory"));
+        assert!((100..=3000).contains(&site["retained_bytes_each"].as_u64().unwrap()), "{site:#}");
+    }
+    let holders = report["contexts"]["holders"].as_array().unwrap();
+    assert!(!holders.is_empty(), "{build}: {:#}", report["contexts"]);
+    let reasons = report["verdict"]["reasons"].to_string();
+    assert!(reasons.contains("looked at are held, most by the *context."), "{reasons}");
+    assert!(!reasons.contains("pinned: unknown"), "{reasons}");
+}
+
+fn what_nobody_holds_is_not_pinned(build: &str) {
+    let workload = Workload::start(build, &["background"]);
+    let (report, sites) = traced(&workload, "background.go", "// site: background");
+    for site in &sites {
+        assert_eq!(site["pinned"], false, "{build}: {site:#}");
+        // Where the addresses are used again at once, it does not even grow.
+        let is_harmless = ["collectable", "clean"].contains(&site["verdict"].as_str().unwrap());
+        assert!(is_harmless, "{build}: {site:#}");
+    }
+    assert_ne!(state(&report), "leak", "{build}: {:#}", report["verdict"]);
+}
+
+/// The holder has all its children, also those from before the trace.
+fn what_leaked_before_a_trace_is_counted(version: &str) {
+    let mut served = Served::start(version, "", &["contexts", &CHILDREN.to_string()]);
+    served.command("leak");
+    let report = Trace::of(served.pid(), &["--duration", "24s", "--interval", "1s"]).report();
+    let truth = served.command("truth");
+    let holder = &report["contexts"]["holders"][0];
+    assert_eq!(holder["address"], truth["held"]["Holders"][0], "{:#}", report["contexts"]);
+    assert_eq!(holder["type"], "*context.cancelCtx");
+    let children = holder["children"].as_u64().unwrap();
+    assert!((CHILDREN + 1000..CHILDREN + 10_000).contains(&children), "{children}");
+    let reasons = report["verdict"]["reasons"].to_string();
+    assert!(reasons.contains(&format!("which has {children} children")), "{reasons}");
+}
+
+#[test]
+fn a_trace_says_what_is_held() {
+    let checks: [fn(); 6] = [
+        || a_leak_is_pinned("go1.22.10"),
+        || a_leak_is_pinned("go1.27.3-pie"),
+        || what_nobody_holds_is_not_pinned("go1.22.10"),
+        || what_nobody_holds_is_not_pinned("go1.27.3-pie"),
+        || what_leaked_before_a_trace_is_counted("1.23.9"),
+        || what_leaked_before_a_trace_is_counted("1.26.3"),
+    ];
+    let running = checks.map(std::thread::spawn);
+    running.into_iter().for_each(|check| check.join().unwrap());
 }
 
 /// All, or those that begin as `LEAKTRACE_TEST_GO` says.

@@ -173,6 +173,7 @@ fn from_contexts(evidence: &Evidence<'_>, contexts: &ContextSample, verdict: &mu
         some_site_leaks(evidence, contexts, &leaking, verdict);
     }
     verdict.reasons.extend(doubts.into_iter().map(|(_, why)| why));
+    verdict.reasons.extend(reasons::doubtful_holder(&verdict.sites, evidence.holdings));
     if verdict.state >= State::Suspect && evidence.holdings.is_empty() {
         verdict.reasons.push(
             "whether an ancestor further up holds these contexts is not looked up (pinned: \

@@ -1,6 +1,8 @@
 //! The sentences of a verdict: judgements in, words out, and for a doubt the verdict that it still
 //! allows.
 
+use std::collections::HashMap;
+
 use super::{Evidence, RssGrowth, RssShape, SiteJudgement, SiteState, State, Verdict};
 use crate::{
     display::{bytes, seconds},
@@ -65,7 +67,7 @@ pub fn doubts(sites: &[(u64, SiteJudgement)]) -> Vec<(State, String)> {
 
 /// Why a site is called a leak.
 pub fn leak(site: &SiteJudgement, holding: Option<&HoldingSample>) -> String {
-    let held = holding.map_or_else(String::new, held);
+    let held = holding.and_then(held).map_or_else(String::new, |held| format!("; {held}"));
     let (old, horizon) = (site.old, seconds(site.horizon_s));
     match site.usual_lifetime_s {
         Some(usual) => format!(
@@ -81,18 +83,29 @@ pub fn leak(site: &SiteJudgement, holding: Option<&HoldingSample>) -> String {
 }
 
 /// Who holds a site's contexts, and how many that one holds by now: also from before the trace.
-fn held(holding: &HoldingSample) -> String {
-    let Some(holder) = holding.holder.as_ref().filter(|_| holding.pinned() == Some(true)) else {
-        return String::new();
-    };
-    format!(
-        "; {} of {} looked at are held, most by the {} at {:#x}, which has {} children",
+fn held(holding: &HoldingSample) -> Option<String> {
+    let holder = holding.holder.as_ref().filter(|_| holding.pinned() == Some(true))?;
+    Some(format!(
+        "{} of {} looked at are held, most by the {} at {:#x}, which has {} children",
         holding.held + holding.until_deadline,
         holding.sampled(),
         holder.type_name,
         holder.address,
         holder.children
-    )
+    ))
+}
+
+/// Who holds the contexts of a site that grows without being called a leak: of the holder with most
+/// children.
+pub fn doubtful_holder(
+    sites: &[(u64, SiteJudgement)],
+    holdings: &HashMap<u64, HoldingSample>,
+) -> Option<String> {
+    let is_doubtful = |state| !matches!(state, SiteState::Clean | SiteState::Leak);
+    let doubtful = sites.iter().filter(|(_, site)| is_doubtful(site.state));
+    let known = doubtful.filter_map(|(id, _)| holdings.get(id));
+    let most = known.max_by_key(|holding| holding.holder.as_ref().map(|holder| holder.children))?;
+    Some(format!("of the contexts of such a site, {}", held(most)?))
 }
 
 /// What a site without releases means depends on the age of the process.

@@ -145,6 +145,8 @@ func (c *contexts) command(line string) any {
 	case "churn": // the root's map grows, and others come and go
 		c.stop = make(chan struct{})
 		go c.churn(c.stop)
+	case "leak": // more children of the root, slowly
+		go c.leak()
 	case "quiet":
 		c.stop <- struct{}{}
 	}
@@ -164,6 +166,12 @@ func (c *contexts) churn(stop chan struct{}) {
 			_ = first(context.WithCancel(c.root))
 		}
 		cancel()
+	}
+}
+
+func (c *contexts) leak() {
+	for range time.Tick(10 * time.Millisecond) {
+		_ = first(context.WithCancel(c.root))
 	}
 }
 
