@@ -134,7 +134,7 @@ fn the_leaky_twin_is_a_leak_at_its_line() {
     // 10 pods that sync every 100 ms and cancel one of 12 contexts.
     let growth = guilty[0]["growth_per_s"].as_f64().unwrap();
     assert!((85.0..=100.0).contains(&growth), "{growth}");
-    assert_eq!(guilty[0]["pinned"], Value::Null);
+    assert_eq!(guilty[0]["pinned"], true);
     let summary = report["verdict"]["summary"].as_str().unwrap();
     assert!(summary.contains("startPodSync") && summary.contains("podsync.go:"), "{summary}");
 }

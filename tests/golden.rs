@@ -141,6 +141,7 @@ fn report() -> Report {
         history: &history,
         births_s: Some(&births_s),
         natures: &natures,
+        holdings: &HashMap::new(),
         releases_complete: true,
         garbage_collected: true,
         uptime_at_start_s: Some(702_940.0),
@@ -156,6 +157,7 @@ fn report() -> Report {
         history: &history,
         verdict,
         names,
+        holdings: HashMap::new(),
         rollups: [Some(rollup(90 * MIB)), Some(rollup(93 * MIB))],
         overhead: Overhead {
             cpu_ratio: Some(0.003),

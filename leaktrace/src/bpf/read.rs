@@ -96,16 +96,16 @@ impl Tracer {
         Ok(all)
     }
 
-    /// Calls `visit` for every tracked context that is neither released nor collected.
+    /// Calls `visit` with the address of every tracked context that is neither released nor collected.
     ///
     /// # Errors
     /// The map can't be read.
-    pub fn for_each_live(&self, mut visit: impl FnMut(LiveContext)) -> Result<(), BpfError> {
+    pub fn for_each_live(&self, mut visit: impl FnMut(u64, LiveContext)) -> Result<(), BpfError> {
         let shift = self.sampling()?.shift;
         let entries = self.limits.live_entries as usize;
         self.for_each("LIVE", entries, |address: u64, context: LiveContext| {
             if is_sampled(address, shift) {
-                visit(context);
+                visit(address, context);
             }
         })
     }

@@ -6,22 +6,36 @@
 //! else: every walk is bounded, checks what it reads, and counts what it had to drop.
 //! Non-goals: names of addresses (`symbolize` has them); judging.
 
+mod children;
+mod contexts;
 mod counters;
 pub mod goroutines;
 mod heap_bucket;
 mod heap_profile;
 mod heap_sites;
+mod holders;
 mod process;
 mod recorded;
 mod runtime;
+mod spans;
+#[cfg(test)]
+mod testing;
+mod types;
 mod view;
 
+pub use children::{Entry, Walk, child_count, contains_child, visit_children};
+pub use contexts::{
+    Ancestor, ContextObject, ContextReader, ContextType, Holder, Holding, Interface, Standing,
+};
 pub use counters::RuntimeCounters;
 pub use heap_profile::{HeapCounts, HeapDropped, HeapProfile, HeapSite};
 pub use heap_sites::{HeapEstimate, HeapGroup, HeapReading};
+pub use holders::{Holders, find_holders};
 pub use process::ProcessMemory;
 pub use recorded::{RecordedMemory, Recorder};
 pub use runtime::{Addresses, Runtime};
+pub use spans::{Allocation, Spans, gc_cycles};
+pub use types::Types;
 pub use view::View;
 
 /// Raw reads of another process's memory.

@@ -81,6 +81,12 @@ impl<'a> View<'a> {
             block.address = start;
         }
         let available = block.bytes.get((address - start) as usize..).unwrap_or_default();
+        if available.is_empty() {
+            // A mapping may begin in mid-block, at any page, behind one that is not there.
+            self.spend(MISS_COST)?;
+            let length = (BLOCK_BYTES - (address - start) as usize).min(buffer.len());
+            return self.read_raw(address, &mut buffer[..length]);
+        }
         let length = available.len().min(buffer.len());
         buffer[..length].copy_from_slice(&available[..length]);
         Ok(length)
@@ -186,6 +192,15 @@ mod tests {
             assert!(matches!(error, MemoryError::Unmapped { .. }), "{address:#x}: {error}");
         }
         assert!(view.words(0x1_0000, 5000).is_err());
+    }
+
+    #[test]
+    fn a_mapping_may_begin_in_mid_block() {
+        let mut memory = RecordedMemory::default();
+        memory.put_words(0x1_3000, &[1, 2]);
+        let view = View::new(&memory);
+        assert!(view.u64(0x1_2ff8).is_err());
+        assert_eq!(view.u64(0x1_3008).unwrap(), 2);
     }
 
     #[test]

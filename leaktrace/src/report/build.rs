@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::schema::{
-    Contexts, Node, Report, Rss, SCHEMA_VERSION, Site, Target, TargetState, VerdictSection, Window,
+    Contexts, HolderSection, Node, Report, Rss, SCHEMA_VERSION, Site, SiteHolding, Target,
+    TargetState, VerdictSection, Window,
 };
 use crate::{
     binary::Frame,
@@ -15,7 +16,7 @@ use crate::{
     model::retained_heap_bytes,
     overhead::Overhead,
     probe::Unavailable,
-    snapshot::{ContextNature, ContextSample, RollupSample},
+    snapshot::{ContextNature, ContextSample, HoldingSample, RollupSample},
     symbolize::creator,
     verdict::{RssGrowth, RssShape, SiteJudgement, SiteState, State, Verdict},
 };
@@ -42,6 +43,8 @@ pub struct Inputs<'a> {
     pub verdict: Verdict,
     /// Names by site.
     pub names: HashMap<u64, NamedSite>,
+    /// What keeps a sample of the outstanding contexts, by site.
+    pub holdings: HashMap<u64, HoldingSample>,
     /// smaps_rollup at the start and the end.
     pub rollups: [Option<RollupSample>; 2],
     /// What it cost.
@@ -52,10 +55,11 @@ pub struct Inputs<'a> {
 
 /// Puts the report together.
 pub fn build(inputs: Inputs<'_>) -> Report {
-    let Inputs { target, history, verdict, mut names, rollups, overhead, unavailable } = inputs;
+    let Inputs { target, history, verdict, mut names, holdings, rollups, overhead, unavailable } =
+        inputs;
     let contexts = history.contexts().map(|totals| {
         let judgements: HashMap<u64, SiteJudgement> = verdict.sites.iter().copied().collect();
-        contexts(history, totals, &judgements, &mut names)
+        contexts(history, totals, &judgements, &mut names, &holdings)
     });
     let lost = history.contexts().map(|totals| {
         totals.lost.iter().map(|(reason, count)| (reason.name().to_owned(), *count)).collect()
@@ -163,6 +167,7 @@ fn contexts(
     totals: &ContextSample,
     judgements: &HashMap<u64, SiteJudgement>,
     names: &mut HashMap<u64, NamedSite>,
+    holdings: &HashMap<u64, HoldingSample>,
 ) -> Contexts {
     let mut sites: Vec<(Interest, Site)> = history
         .sites()
@@ -170,7 +175,7 @@ fn contexts(
         .map(|(id, series)| {
             let judgement = judgements.get(id).copied();
             let name = names.remove(id).unwrap_or_default();
-            (Interest::of(series, judgement), site(*id, series, judgement, name))
+            (Interest::of(series, judgement), site(*id, series, judgement, name, holdings.get(id)))
         })
         .collect();
     sites.sort_by(|(a, _), (b, _)| b.partial_cmp(a).unwrap_or(std::cmp::Ordering::Equal));
@@ -188,6 +193,39 @@ fn contexts(
         repeated_cancels: totals.repeated_cancels,
         sample_ratio: 1.0 / totals.sample_divisor as f64,
         sites: sites.into_iter().map(|(_, site)| site).collect(),
+        holders: holders(holdings),
+    }
+}
+
+/// The holders of all sites, each once.
+fn holders(holdings: &HashMap<u64, HoldingSample>) -> Vec<HolderSection> {
+    let mut by_address: BTreeMap<u64, HolderSection> = BTreeMap::new();
+    for (site, holding) in holdings {
+        let Some(holder) = &holding.holder else { continue };
+        let section = by_address.entry(holder.address).or_insert_with(|| HolderSection {
+            address: format!("{:#x}", holder.address),
+            type_name: holder.type_name,
+            children: holder.children,
+            growth_per_s: None,
+            sites: Vec::new(),
+        });
+        section.sites.push(format!("{site:016x}"));
+    }
+    let mut holders: Vec<_> = by_address.into_values().collect();
+    holders.iter_mut().for_each(|holder| holder.sites.sort_unstable());
+    holders.sort_by_key(|holder| std::cmp::Reverse(holder.children));
+    holders
+}
+
+fn site_holding(holding: &HoldingSample) -> SiteHolding {
+    SiteHolding {
+        sampled: holding.sampled(),
+        held: holding.held,
+        until_deadline: holding.until_deadline,
+        kept: holding.kept,
+        unheld: holding.unheld,
+        freed: holding.freed,
+        unknown: holding.unknown,
     }
 }
 
@@ -222,9 +260,16 @@ impl Interest {
     }
 }
 
-fn site(id: u64, series: &SiteSeries, judgement: Option<SiteJudgement>, name: NamedSite) -> Site {
+fn site(
+    id: u64,
+    series: &SiteSeries,
+    judgement: Option<SiteJudgement>,
+    name: NamedSite,
+    holding: Option<&HoldingSample>,
+) -> Site {
     let growth = judgement.and_then(|judgement| judgement.growth);
-    let retained_bytes_each = retained_heap_bytes(name.nature.kind);
+    let read = holding.and_then(|holding| holding.retained_bytes);
+    let retained_bytes_each = read.unwrap_or_else(|| retained_heap_bytes(name.nature.kind));
     Site {
         id: format!("{id:016x}"),
         frames: name.frames,
@@ -232,13 +277,17 @@ fn site(id: u64, series: &SiteSeries, judgement: Option<SiteJudgement>, name: Na
         released: series.latest.released,
         collected: series.latest.collected,
         outstanding: series.latest.outstanding,
-        pinned: None,
+        pinned: holding.and_then(HoldingSample::pinned),
+        holding: holding.map(site_holding),
         parent_type: name.parent_type,
         growth_per_s: growth.map(|growth| growth.per_s),
         growth_interval: growth.map(|growth| [growth.low, growth.high]),
         retained_bytes_each,
         estimated_bytes_per_s: growth.map(|growth| growth.per_s * retained_bytes_each as f64),
-        retained_how: "modelled: least heap bytes of a forgotten context of this kind",
+        retained_how: match read {
+            Some(_) => "read from memory: the objects of the median context",
+            None => "modelled: least heap bytes of a forgotten context of this kind",
+        },
         usual_lifetime_s: judgement.and_then(|judgement| judgement.usual_lifetime_s),
         horizon_s: judgement.map_or(0.0, |judgement| judgement.horizon_s),
         old: judgement.map_or(0, |judgement| judgement.old),

@@ -187,6 +187,43 @@ pub struct Contexts {
     pub sample_ratio: f64,
     /// Sites, the most interesting first.
     pub sites: Vec<Site>,
+    /// Who holds the sites' contexts, the most children first.
+    pub holders: Vec<HolderSection>,
+}
+
+/// A context that keeps others alive until it is cancelled.
+#[derive(Debug, Clone, Serialize)]
+pub struct HolderSection {
+    /// Where it lies.
+    pub address: String,
+    /// Its type in Go.
+    #[serde(rename = "type")]
+    pub type_name: &'static str,
+    /// How many children it has, also from before the trace.
+    pub children: u64,
+    /// Growth of that; null when it was read once.
+    pub growth_per_s: Option<f64>,
+    /// Sites of which it holds most contexts that were looked at.
+    pub sites: Vec<String>,
+}
+
+/// What keeps a sample of a site's outstanding contexts; read from memory.
+#[derive(Debug, Clone, Serialize)]
+pub struct SiteHolding {
+    /// Contexts looked at.
+    pub sampled: u64,
+    /// In the children map of an ancestor.
+    pub held: u64,
+    /// By a timer, until the deadline.
+    pub until_deadline: u64,
+    /// By the program's own data: two collections left them.
+    pub kept: u64,
+    /// By nothing in package context, as far as known: garbage, unless the program keeps them.
+    pub unheld: u64,
+    /// Freed already.
+    pub freed: u64,
+    /// It can't be told.
+    pub unknown: u64,
 }
 
 /// One site.
@@ -204,8 +241,11 @@ pub struct Site {
     pub collected: u64,
     /// Neither.
     pub outstanding: u64,
-    /// Held by a cancellable ancestor: null, since ancestors are not looked up.
+    /// Held by a cancellable ancestor or by a timer, decided on a sample; null when memory could not
+    /// be read, or does not tell.
     pub pinned: Option<bool>,
+    /// The sample that this was decided on.
+    pub holding: Option<SiteHolding>,
     /// Type of the parent that the contexts hang under; null when it is not in the executable.
     pub parent_type: Option<String>,
     /// Theil-Sen slope of outstanding.

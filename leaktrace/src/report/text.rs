@@ -106,9 +106,10 @@ fn leak(out: &mut String, site: &Site) {
         line(
             out,
             &format!(
-                "  grows by {} contexts/s; at least {} B each (modelled): {}/s of live heap",
+                "  grows by {} contexts/s; at least {} B each ({}): {}/s of live heap",
                 rate(growth),
                 site.retained_bytes_each,
+                site.retained_how.split(':').next().unwrap_or_default(),
                 bytes(estimate),
             ),
         );

@@ -9,6 +9,7 @@ use rustix::fs::OFlags;
 use crate::{
     binary::{Blocks, BuildInfo, Elf, GoBinary, Machine, ProgramVersion},
     bpf::SiteOrigin,
+    memory::Types,
     probe::{ContextFacts, Plan, Unavailable, plan},
     report::NamedSite,
     snapshot::ContextNature,
@@ -108,6 +109,12 @@ impl Executable {
     pub fn go_code(&self) -> Option<Range<u64>> {
         let (code, bias) = (self.go.as_ref()?.table.code(), self.bias()?);
         Some(code.start.checked_add(bias)?..code.end.checked_add(bias)?)
+    }
+
+    /// The types of its Go values, as they lie in the process that it was read from.
+    pub fn types(&self) -> Option<Types<'_>> {
+        let (file, elf, go) = self.go()?;
+        Some(Types::of_file(file, elf, &go.table, self.bias()?))
     }
 
     /// How many Go functions it has, if its tables were understood.

@@ -5,6 +5,7 @@
 
 mod doctor;
 mod executable;
+mod holding;
 mod look;
 mod sampler;
 
@@ -73,13 +74,14 @@ pub async fn trace(
         sampler.history().duration_s(),
         sampler.costs(),
     );
-    let found = sampler.finish();
+    let found = sampler.finish(&executable);
     let names = executable.name_sites(&watch, &found.origins);
     let natures = names.iter().map(|(site, name)| (*site, name.nature)).collect();
     let verdict = assess(&Evidence {
         history: &found.history,
         births_s: found.births_s.as_ref(),
         natures: &natures,
+        holdings: &found.holdings,
         releases_complete: executable.plan().releases_complete,
         garbage_collected: executable.go_version().is_some(),
         uptime_at_start_s: uptime_s(&watch, found.history.start().wall),
@@ -91,6 +93,7 @@ pub async fn trace(
         history: &found.history,
         verdict,
         names,
+        holdings: found.holdings,
         rollups: [first_rollup, last_rollup],
         overhead,
         unavailable,

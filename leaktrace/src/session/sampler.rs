@@ -6,20 +6,25 @@ use std::{collections::HashMap, num::NonZeroU32, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::executable::Executable;
+use super::{executable::Executable, holding::Holdings, look::Look};
 use crate::{
     bpf::{BpfError, Limits, SiteOrigin, Target, Tracer},
     config::TraceConfig,
     history::History,
     probe::Unavailable,
-    snapshot::{ContextSample, HostSample, Instant, ProcessSample, Snapshot},
+    snapshot::{ContextSample, HoldingSample, HostSample, Instant, ProcessSample, Snapshot},
     target::Watch,
 };
+
+/// What memory tells of contexts, where it can be read.
+const HOLDERS: &str = "holders of contexts";
 
 /// Sampling state and readings of one trace.
 pub struct Sampler {
     tracer: Option<Tracer>,
     history: History,
+    /// None where no contexts are counted, or memory is closed.
+    holdings: Option<Holdings>,
     unavailable: Vec<Unavailable>,
 }
 
@@ -28,6 +33,8 @@ pub struct Found {
     pub history: History,
     /// Births of the tracked survivors by site, in seconds since the start.
     pub births_s: Option<HashMap<u64, Vec<f64>>>,
+    /// What keeps a sample of the outstanding contexts, by site; empty when it could not be read.
+    pub holdings: HashMap<u64, HoldingSample>,
     /// By site.
     pub origins: HashMap<u64, SiteOrigin>,
     pub unavailable: Vec<Unavailable>,
@@ -48,7 +55,15 @@ impl Sampler {
             tracer.attach(points)?;
             Some(tracer)
         };
-        Ok(Self { tracer, history: History::new(Instant::now()), unavailable: Vec::new() })
+        let history = History::new(Instant::now());
+        let mut this = Self { tracer, history, holdings: None, unavailable: Vec::new() };
+        if this.tracer.is_some() {
+            match Look::open(watch.process(), executable) {
+                Ok(look) => this.holdings = Some(Holdings::new(look)),
+                Err(error) => this.give_up_on(HOLDERS, format!("{error:#}")),
+            }
+        }
+        Ok(this)
     }
 
     /// The readings so far.
@@ -81,8 +96,12 @@ impl Sampler {
                 None
             }
         };
+        let at = Instant::now();
+        if let Some(holdings) = &mut self.holdings {
+            holdings.note_collections(at.monotonic_ns);
+        }
         self.history.push(Snapshot {
-            at: Instant::now(),
+            at,
             process: ProcessSample::read(watch.process()),
             host: HostSample::read(),
             contexts,
@@ -90,8 +109,10 @@ impl Sampler {
     }
 
     /// Reads the survivors and the call chains, and detaches.
-    pub fn finish(mut self) -> Found {
+    pub fn finish(mut self, executable: &Executable) -> Found {
         let tracer = self.tracer.take();
+        let holdings = tracer.as_ref().map(|tracer| self.holdings(tracer, executable));
+        let counts_have_a_gap = self.unavailable.iter().any(|missing| missing.what != HOLDERS);
         let births_s = tracer.as_ref().map(|tracer| self.births_s(tracer)).transpose();
         let origins = tracer.as_ref().map(Tracer::origins).transpose();
         let births_s = births_s.unwrap_or_else(|error| {
@@ -103,26 +124,46 @@ impl Sampler {
             None
         });
         // Counts with a gap are no ground for a judgement of sites.
-        let births_s = births_s.filter(|_| self.unavailable.is_empty());
+        let births_s = births_s.filter(|_| !counts_have_a_gap);
         Found {
             history: self.history,
             births_s,
+            holdings: holdings.unwrap_or_default(),
             origins: origins.unwrap_or_default(),
             unavailable: self.unavailable,
         }
     }
 
+    /// What keeps the outstanding contexts. What they are found to be is not older than they.
+    fn holdings(
+        &mut self,
+        tracer: &Tracer,
+        executable: &Executable,
+    ) -> HashMap<u64, HoldingSample> {
+        let Some(holdings) = self.holdings.take() else { return HashMap::new() };
+        let mut outstanding = holdings.outstanding();
+        let listed = tracer.for_each_live(|address, context| {
+            outstanding.add(context.site, address, context.created_ns);
+        });
+        let read =
+            listed.map_err(Into::into).and_then(|()| holdings.read(executable, &outstanding));
+        read.unwrap_or_else(|error| {
+            self.give_up_on(HOLDERS, format!("{error:#}"));
+            HashMap::new()
+        })
+    }
+
     fn births_s(&self, tracer: &Tracer) -> Result<HashMap<u64, Vec<f64>>, BpfError> {
         let start_ns = self.history.start().monotonic_ns;
         let mut births_s: HashMap<u64, Vec<f64>> = HashMap::new();
-        tracer.for_each_live(|context| {
+        tracer.for_each_live(|_, context| {
             let birth_ns = context.created_ns.saturating_sub(start_ns);
             births_s.entry(context.site).or_default().push(birth_ns as f64 / 1e9);
         })?;
         Ok(births_s)
     }
 
-    fn give_up_on(&mut self, what: &str, error: &BpfError) {
+    fn give_up_on(&mut self, what: &str, error: impl std::fmt::Display) {
         if self.unavailable.iter().all(|missing| missing.what != what) {
             self.unavailable.push(Unavailable::new(what, error));
         }

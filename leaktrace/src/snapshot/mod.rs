@@ -3,11 +3,13 @@
 //! A value that could not be read is absent, never zero. Non-goals: anything derived over time.
 
 mod contexts;
+mod holding;
 mod host;
 mod own;
 mod process;
 
 pub use contexts::{ContextKind, ContextNature, ContextParent, ContextSample, SiteSample};
+pub use holding::HoldingSample;
 pub use host::HostSample;
 pub use own::OwnSample;
 pub use process::{ProcessSample, RollupSample};

@@ -10,7 +10,7 @@ use crate::{
     display::bytes,
     history::History,
     model::{poisson_difference_noise, poisson_mean_for_at_least},
-    snapshot::{ContextNature, ContextSample},
+    snapshot::{ContextNature, ContextSample, HoldingSample},
 };
 
 /// Shorter windows say nothing at all.
@@ -46,6 +46,9 @@ pub struct Evidence<'a> {
     pub births_s: Option<&'a HashMap<u64, Vec<f64>>>,
     /// What the contexts of the sites are by their making, where known.
     pub natures: &'a HashMap<u64, ContextNature>,
+    /// What keeps a sample of the outstanding contexts, by site; none of a site of which nothing was
+    /// read.
+    pub holdings: &'a HashMap<u64, HoldingSample>,
     /// Every way to release a context is probed.
     pub releases_complete: bool,
     /// The heap is garbage-collected: it grows for a while without leaking.
@@ -117,6 +120,7 @@ fn judge_sites(evidence: &Evidence<'_>) -> Vec<(u64, SiteJudgement)> {
             births_s: births.get(site).map_or(&[], Vec::as_slice),
             sample_divisor: contexts.sample_divisor,
             nature: evidence.natures.get(site).copied().unwrap_or_default(),
+            holding: evidence.holdings.get(site),
             process_is_young,
             window_s: history.duration_s(),
         });
@@ -169,7 +173,8 @@ fn from_contexts(evidence: &Evidence<'_>, contexts: &ContextSample, verdict: &mu
         some_site_leaks(evidence, contexts, &leaking, verdict);
     }
     verdict.reasons.extend(doubts.into_iter().map(|(_, why)| why));
-    if verdict.state >= State::Suspect {
+    verdict.reasons.extend(reasons::doubtful_holder(&verdict.sites, evidence.holdings));
+    if verdict.state >= State::Suspect && evidence.holdings.is_empty() {
         verdict.reasons.push(
             "whether an ancestor further up holds these contexts is not looked up (pinned: \
              unknown): those that only their creator knew are freed by the garbage collector and \
@@ -186,9 +191,10 @@ fn some_site_leaks(
     verdict: &mut Verdict,
 ) {
     verdict.state = State::Leak;
+    let leak = |(id, site): &(u64, SiteJudgement)| reasons::leak(site, evidence.holdings.get(id));
     let surest = leaking.iter().map(|(_, site)| site.never_released_ratio).fold(0.0, f64::max);
     verdict.confidence_ratio = surest;
-    verdict.reasons.extend(leaking.iter().map(|(_, site)| reasons::leak(site)));
+    verdict.reasons.extend(leaking.iter().map(leak));
     verdict.reasons.extend(reasons::without_releases(evidence, leaking));
     if let Some(why) = balance_doubt(evidence, contexts, leaking) {
         verdict.state = State::Suspect;

@@ -7,7 +7,10 @@ use leaktrace_common::{LIFETIME_BUCKETS, Lost, lifetime_bucket};
 use super::{Evidence, assess};
 use crate::{
     history::History,
-    snapshot::{ContextSample, HostSample, Instant, ProcessSample, SiteSample, Snapshot},
+    memory::Holder,
+    snapshot::{
+        ContextSample, HoldingSample, HostSample, Instant, ProcessSample, SiteSample, Snapshot,
+    },
     verdict::{State, Verdict},
 };
 
@@ -22,6 +25,7 @@ struct Window {
     released_untracked: u64,
     contexts: bool,
     releases_complete: bool,
+    holding: Option<fn() -> HoldingSample>,
 }
 
 const LEAKY: Window = Window {
@@ -33,6 +37,7 @@ const LEAKY: Window = Window {
     released_untracked: 0,
     contexts: true,
     releases_complete: true,
+    holding: None,
 };
 
 const HONEST: Window = Window { keep: 0, rss: |s| 100_000_000 + s % 7 * 100_000, ..LEAKY };
@@ -59,6 +64,10 @@ impl Window {
         }
     }
 
+    fn holdings(&self) -> HashMap<u64, HoldingSample> {
+        self.holding.map(|holding| (1, holding())).into_iter().collect()
+    }
+
     fn assess(&self) -> Verdict {
         let at = |s: u64| Instant { monotonic_ns: s * 1_000_000_000, wall: SystemTime::UNIX_EPOCH };
         let mut history = History::new(at(0));
@@ -75,6 +84,7 @@ impl Window {
             history: &history,
             births_s: self.contexts.then_some(&births_s),
             natures: &HashMap::new(),
+            holdings: &self.holdings(),
             releases_complete: self.releases_complete,
             garbage_collected: false,
             uptime_at_start_s: Some(7200.0),
@@ -160,4 +170,31 @@ fn rss_alone_raises_suspicion_but_never_names_a_leak() {
 #[test]
 fn an_idle_process_proves_nothing() {
     assert_state(&Window { rate: 0, ..HONEST }, State::Inconclusive);
+}
+
+#[test]
+fn a_leak_names_its_holder() {
+    let holding = || HoldingSample {
+        held: 64,
+        holder: Some(Holder {
+            address: 0xc0_0001_2340,
+            type_name: "*context.cancelCtx",
+            children: 100_007,
+        }),
+        ..HoldingSample::default()
+    };
+    let verdict = assert_state(&Window { holding: Some(holding), ..LEAKY }, State::Leak);
+    let held = "64 of 64 looked at are held, most by the *context.cancelCtx at 0xc000012340, which \
+                has 100007 children";
+    assert!(verdict.reasons[0].contains(held), "{:#?}", verdict.reasons);
+    assert!(verdict.reasons.iter().all(|why| !why.contains("pinned: unknown")));
+}
+
+#[test]
+fn what_nothing_holds_is_no_leak() {
+    let holding = || HoldingSample { freed: 64, ..HoldingSample::default() };
+    let rss = HONEST.rss;
+    let verdict =
+        assert_state(&Window { holding: Some(holding), rss, ..LEAKY }, State::Inconclusive);
+    assert!(verdict.reasons.iter().any(|why| why.contains("nothing holds its contexts")));
 }

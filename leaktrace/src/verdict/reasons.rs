@@ -1,10 +1,13 @@
 //! The sentences of a verdict: judgements in, words out, and for a doubt the verdict that it still
 //! allows.
 
+use std::collections::HashMap;
+
 use super::{Evidence, RssGrowth, RssShape, SiteJudgement, SiteState, State, Verdict};
 use crate::{
     display::{bytes, seconds},
     model::{Slope, retained_heap_bytes},
+    snapshot::HoldingSample,
 };
 
 /// Sites that grow without being called leaks: the verdict each allows at best, and why.
@@ -34,9 +37,10 @@ pub fn doubts(sites: &[(u64, SiteJudgement)]) -> Vec<(State, String)> {
             State::Inconclusive,
             "has kept old contexts, but keeps no more of late; trace for longer",
         )),
-        SiteState::Collectable => {
-            Some((State::NoLeak, "grows, but the garbage collector is seen to free its contexts"))
-        }
+        SiteState::Collectable => Some((
+            State::NoLeak,
+            "grows, but nothing holds its contexts: the garbage collector frees them",
+        )),
         SiteState::HeldByOthers => Some((
             State::Inconclusive,
             "grows under a parent that can never be cancelled and so does not hold it: garbage, \
@@ -62,19 +66,46 @@ pub fn doubts(sites: &[(u64, SiteJudgement)]) -> Vec<(State, String)> {
 }
 
 /// Why a site is called a leak.
-pub fn leak(site: &SiteJudgement) -> String {
+pub fn leak(site: &SiteJudgement, holding: Option<&HoldingSample>) -> String {
+    let held = holding.and_then(held).map_or_else(String::new, |held| format!("; {held}"));
     let (old, horizon) = (site.old, seconds(site.horizon_s));
     match site.usual_lifetime_s {
         Some(usual) => format!(
             "{old} contexts are older than {horizon}, where the usual one is released within {}; \
-             more stay behind in every part of the window",
+             more stay behind in every part of the window{held}",
             seconds(usual)
         ),
         None => format!(
             "{old} contexts are older than {horizon}, and not one was ever seen released; more stay \
-             behind in every part of the window"
+             behind in every part of the window{held}"
         ),
     }
+}
+
+/// Who holds a site's contexts, and how many that one holds by now: also from before the trace.
+fn held(holding: &HoldingSample) -> Option<String> {
+    let holder = holding.holder.as_ref().filter(|_| holding.pinned() == Some(true))?;
+    Some(format!(
+        "{} of {} looked at are held, most by the {} at {:#x}, which has {} children",
+        holding.held + holding.until_deadline,
+        holding.sampled(),
+        holder.type_name,
+        holder.address,
+        holder.children
+    ))
+}
+
+/// Who holds the contexts of a site that grows without being called a leak: of the holder with most
+/// children.
+pub fn doubtful_holder(
+    sites: &[(u64, SiteJudgement)],
+    holdings: &HashMap<u64, HoldingSample>,
+) -> Option<String> {
+    let is_doubtful = |state| !matches!(state, SiteState::Clean | SiteState::Leak);
+    let doubtful = sites.iter().filter(|(_, site)| is_doubtful(site.state));
+    let known = doubtful.filter_map(|(id, _)| holdings.get(id));
+    let most = known.max_by_key(|holding| holding.holder.as_ref().map(|holder| holder.children))?;
+    Some(format!("of the contexts of such a site, {}", held(most)?))
 }
 
 /// What a site without releases means depends on the age of the process.

@@ -8,7 +8,7 @@ use crate::{
     model::{
         Slope, bucket_ceiling_s, count_at_least, quantile_ceiling_s, theil_sen, wilson_lower_bound,
     },
-    snapshot::{ContextKind, ContextNature, SiteSample},
+    snapshot::{ContextKind, ContextNature, HoldingSample, SiteSample},
 };
 
 /// Old means this many times the usual lifetime, which is itself a bound from above.
@@ -75,6 +75,8 @@ pub struct SiteEvidence<'a> {
     pub sample_divisor: u64,
     /// What its contexts are by their making.
     pub nature: ContextNature,
+    /// What keeps a sample of its outstanding contexts, where memory could be read.
+    pub holding: Option<&'a HoldingSample>,
     /// The process was not much older than the window when tracing began: what it keeps for
     /// long may still be filling up.
     pub process_is_young: bool,
@@ -93,7 +95,7 @@ pub enum SiteState {
     Recent,
     /// It has kept old contexts, but keeps no more of late.
     Stopped,
-    /// It grows, and the garbage collector is seen to free its contexts.
+    /// It grows, and the garbage collector is seen to free its contexts, or nothing holds them.
     Collectable,
     /// It grows, and the parent of its contexts does not hold them, since it can never be
     /// cancelled; whether anything else does was not seen.
@@ -170,9 +172,13 @@ fn state(site: &SiteEvidence<'_>, judgement: &SiteJudgement, parts: &Parts, old:
     let SiteSample { collected, outstanding, .. } = *site.latest;
     let freed = collected as f64 / (collected + outstanding).max(1) as f64;
     let growing = judgement.growth.is_some_and(|growth| growth.low > 0.0);
-    if growing && freed >= COLLECTED_RATIO {
+    let unheld = site.holding.is_some_and(HoldingSample::is_collectable);
+    let kept = site.holding.is_some_and(HoldingSample::is_kept_by_program);
+    if unheld && !growing {
+        SiteState::Clean
+    } else if growing && (unheld || freed >= COLLECTED_RATIO) {
         SiteState::Collectable
-    } else if growing && site.nature.is_unheld() {
+    } else if growing && (kept || site.nature.is_unheld()) {
         let long = site.window_s >= TWO_COLLECTIONS_S;
         if long { SiteState::KeptByOthers } else { SiteState::HeldByOthers }
     } else if site.window_s < HORIZONS_PER_WINDOW * judgement.horizon_s {

@@ -4,7 +4,7 @@
 use leaktrace_common::{LIFETIME_BUCKETS, lifetime_bucket};
 
 use super::{SiteEvidence, SiteJudgement, SiteState, judge};
-use crate::snapshot::{ContextKind, ContextNature, ContextParent, SiteSample};
+use crate::snapshot::{ContextKind, ContextNature, ContextParent, HoldingSample, SiteSample};
 
 /// Never released.
 const FOREVER: f64 = f64::INFINITY;
@@ -14,6 +14,7 @@ struct Site {
     window_s: f64,
     nature: ContextNature,
     collected: u64,
+    holding: Option<HoldingSample>,
     process_is_young: bool,
 }
 
@@ -21,7 +22,7 @@ impl Site {
     fn new(window_s: f64, contexts: impl IntoIterator<Item = (f64, f64)>) -> Self {
         let contexts = contexts.into_iter().filter(|(birth, _)| *birth < window_s).collect();
         let (nature, collected) = (ContextNature::default(), 0);
-        Self { contexts, window_s, nature, collected, process_is_young: false }
+        Self { contexts, window_s, nature, collected, holding: None, process_is_young: false }
     }
 
     fn judge(&self) -> SiteJudgement {
@@ -58,6 +59,7 @@ impl Site {
             births_s: &births_s,
             sample_divisor: 1,
             nature: self.nature,
+            holding: self.holding.as_ref(),
             process_is_young: self.process_is_young,
             window_s: self.window_s,
         })
@@ -286,8 +288,34 @@ fn sampled_survivors_stand_for_many() {
         births_s: &births_s,
         sample_divisor: 16,
         nature: ContextNature::default(),
+        holding: None,
         process_is_young: false,
         window_s: 60.0,
     });
     assert_eq!((judgement.state, judgement.old), (SiteState::Leak, 1280));
+}
+
+/// A site that looks like a leak from outside: one in four contexts is never released.
+fn leaky(holding: HoldingSample) -> Site {
+    let contexts = steady(10.0, |index| if index % 4 == 0 { FOREVER } else { 0.01 });
+    Site { holding: Some(holding), ..Site::new(60.0, contexts) }
+}
+
+#[test]
+fn what_holds_the_sample_decides() {
+    let held = HoldingSample { held: 60, unknown: 4, ..HoldingSample::default() };
+    assert_eq!(leaky(held).state(), SiteState::Leak);
+    let unknown = HoldingSample { unknown: 64, ..HoldingSample::default() };
+    assert_eq!(leaky(unknown).state(), SiteState::Leak);
+    let loose = HoldingSample { unheld: 40, freed: 24, ..HoldingSample::default() };
+    assert_eq!(leaky(loose).state(), SiteState::Collectable);
+    let kept = HoldingSample { kept: 60, freed: 4, ..HoldingSample::default() };
+    assert_eq!(leaky(kept).state(), SiteState::HeldByOthers);
+}
+
+#[test]
+fn a_pin_alone_proves_no_leak() {
+    let holding = Some(HoldingSample { held: 64, ..HoldingSample::default() });
+    let honest = Site { holding, ..Site::new(60.0, steady(10.0, |_| 0.01)) };
+    assert_eq!(honest.state(), SiteState::Clean);
 }

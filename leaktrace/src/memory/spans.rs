@@ -1,0 +1,197 @@
+//! Whether an object is still allocated: an address in, what the heap's spans say of it out.
+//!
+//! Sources: `spanOfHeap`, `mspan.isFree` (runtime/mheap.go, mbitmap.go). Non-goals: whether anything
+//! still points to the object.
+
+use super::{MemoryError, Runtime};
+use crate::binary::{
+    RuntimeVariable,
+    layout::heap::{PageHeap, Span as SpanAt},
+};
+
+/// Objects in one span at most: the smallest have 8 bytes, and a span of them one page
+/// (runtime/sizeclasses.go); in the largest spans of small objects there are fewer.
+const OBJECTS_MAX: u64 = 1 << 13;
+/// Arenas that an address may lie in: 48 bits of address, 64 MiB each (runtime/malloc.go).
+const ARENAS: u64 = 1 << 22;
+
+/// What the heap says of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Allocation {
+    /// No object lies there: freed, and perhaps the pages given to something else. Final.
+    Free,
+    /// An object lies there.
+    Allocated {
+        /// The last collection is taken into account; otherwise it may be garbage already.
+        swept: bool,
+        /// Bytes that it takes up: those of its size class.
+        object_bytes: u64,
+        /// Where in the object the address points.
+        offset: u64,
+    },
+    /// The address does not lie in the heap.
+    NotHeap,
+}
+
+/// A span in use, as far as it is needed here. Addresses are live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub start: u64,
+    pub objects: u64,
+    pub object_bytes: u64,
+    /// Its objects have no pointers.
+    pub pointer_free: bool,
+    free_index: u64,
+    alloc_bits: u64,
+    sweepgen: u32,
+}
+
+/// The heap's map of spans.
+pub struct Spans<'r, 'a> {
+    runtime: &'r Runtime<'a>,
+    heap: u64,
+    arenas: u64,
+    arena_base: u64,
+    sweepgen: u32,
+}
+
+/// Collections that have ended since the process began (`memstats.numgc`).
+///
+/// # Errors
+/// The variable was not located, or its memory can't be read.
+pub fn gc_cycles(runtime: &Runtime<'_>) -> Result<u32, MemoryError> {
+    let stats = runtime.addresses.of(RuntimeVariable::Statistics)?;
+    runtime.view.u32(stats.wrapping_add(runtime.layout.heap.stats.numgc))
+}
+
+impl<'r, 'a> Spans<'r, 'a> {
+    /// The spans as they are from now on.
+    ///
+    /// # Errors
+    /// The heap was not located, or its memory can't be read.
+    pub fn read(runtime: &'r Runtime<'a>) -> Result<Self, MemoryError> {
+        let heap = runtime.addresses.of(RuntimeVariable::Heap)?;
+        let at = &runtime.layout.heap.page_heap;
+        let machine = MemoryError::NotRecognised("the heap of this processor");
+        let arenas = at.arenas.on(runtime.machine).ok_or(machine)?;
+        let machine = MemoryError::NotRecognised("the heap of this processor");
+        let base = runtime.layout.heap.numbers.arena_base_offset.on(runtime.machine);
+        Ok(Self {
+            runtime,
+            heap,
+            arenas: runtime.view.u64(heap.wrapping_add(arenas))?,
+            arena_base: base.ok_or(machine)?,
+            sweepgen: runtime.view.u32(heap.wrapping_add(at.sweepgen))?,
+        })
+    }
+
+    /// What the heap says of `address`.
+    ///
+    /// # Errors
+    /// The spans can't be read.
+    pub fn object(&self, address: u64) -> Result<Allocation, MemoryError> {
+        let Some(span) = self.span_address(address)? else { return Ok(Allocation::NotHeap) };
+        if span == 0 {
+            return Ok(Allocation::Free);
+        }
+        match self.span(span)? {
+            Some(span) => self.object_in(&span, address),
+            None => Ok(Allocation::Free),
+        }
+    }
+
+    /// Bytes of the object at `address`; 0 if there is none.
+    ///
+    /// # Errors
+    /// The spans can't be read.
+    pub fn object_bytes(&self, address: u64) -> Result<u64, MemoryError> {
+        Ok(match self.object(address)? {
+            Allocation::Allocated { object_bytes, .. } => object_bytes,
+            Allocation::Free | Allocation::NotHeap => 0,
+        })
+    }
+
+    /// The address of the span of `address`, 0 for none; nothing outside all arenas.
+    fn span_address(&self, address: u64) -> Result<Option<u64>, MemoryError> {
+        let (view, heap) = (&self.runtime.view, self.runtime.layout.heap);
+        let arena_bytes = heap.numbers.heap_arena_bytes.max(1);
+        // Addresses are subtracted in 64 bits that wrap: see `arenaBaseOffset`.
+        let index = address.wrapping_sub(self.arena_base) / arena_bytes;
+        if index >= ARENAS || self.arenas == 0 {
+            return Ok(None);
+        }
+        let arena = match view.u64(self.arenas.wrapping_add(index * 8)) {
+            Ok(0) | Err(MemoryError::Unmapped { .. }) => return Ok(None),
+            other => other?,
+        };
+        let page = (address % arena_bytes) >> heap.numbers.page_shift;
+        let spans = arena.wrapping_add(heap.arena.spans);
+        view.u64(spans.wrapping_add(page.wrapping_mul(8))).map(Some)
+    }
+
+    /// The span described at `address`; none if it has no objects.
+    pub(super) fn span(&self, address: u64) -> Result<Option<Span>, MemoryError> {
+        let (view, heap) = (&self.runtime.view, self.runtime.layout.heap);
+        let at: &SpanAt = &heap.span;
+        let field = |offset: u64| address.wrapping_add(offset);
+        if u64::from(view.u8(field(at.state))?) != heap.numbers.m_span_in_use {
+            return Ok(None);
+        }
+        let span = Span {
+            start: view.u64(field(at.start_addr))?,
+            objects: view.uint(field(at.nelems), at.nelems_bytes)?,
+            object_bytes: view.u64(field(at.elemsize))?,
+            pointer_free: view.u8(field(at.spanclass))? & 1 != 0,
+            free_index: view.uint(field(at.freeindex), at.freeindex_bytes)?,
+            alloc_bits: view.u64(field(at.alloc_bits))?,
+            sweepgen: view.u32(field(at.sweepgen))?,
+        };
+        let sane = span.object_bytes > 0 && (1..=OBJECTS_MAX).contains(&span.objects);
+        Ok(sane.then_some(span))
+    }
+
+    fn object_in(&self, span: &Span, address: u64) -> Result<Allocation, MemoryError> {
+        let Some(within) = address.checked_sub(span.start) else { return Ok(Allocation::Free) };
+        let (index, offset) = (within / span.object_bytes, within % span.object_bytes);
+        if index >= span.objects {
+            return Ok(Allocation::Free);
+        }
+        let allocated = index < span.free_index || {
+            let byte = self.runtime.view.u8(span.alloc_bits.wrapping_add(index / 8))?;
+            byte >> (index % 8) & 1 != 0
+        };
+        let swept = self.is_swept(span);
+        let object_bytes = span.object_bytes;
+        Ok(match allocated {
+            true => Allocation::Allocated { swept, object_bytes, offset },
+            false => Allocation::Free,
+        })
+    }
+
+    /// Whether the bits of allocated objects are those of the last collection (see `mspan.sweepgen`).
+    const fn is_swept(&self, span: &Span) -> bool {
+        matches!(span.sweepgen.wrapping_sub(self.sweepgen), 0 | 3)
+    }
+
+    /// Which objects of `span` are allocated.
+    pub(super) fn allocated(&self, span: &Span) -> Result<Vec<bool>, MemoryError> {
+        let mut bits = vec![0; span.objects.div_ceil(8) as usize];
+        self.runtime.view.read(span.alloc_bits, &mut bits)?;
+        let is_allocated = |index: u64| {
+            index < span.free_index || bits[(index / 8) as usize] >> (index % 8) & 1 != 0
+        };
+        Ok((0..span.objects).map(is_allocated).collect())
+    }
+
+    /// The list of all spans: its address and length.
+    pub(super) fn list(&self) -> Result<(u64, u64), MemoryError> {
+        let at: &PageHeap = &self.runtime.layout.heap.page_heap;
+        let slice = self.heap.wrapping_add(at.allspans);
+        Ok((self.runtime.view.u64(slice)?, self.runtime.view.u64(slice.wrapping_add(8))?))
+    }
+}
+
+#[cfg(test)]
+#[path = "spans_tests.rs"]
+mod tests;

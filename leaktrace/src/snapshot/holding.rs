@@ -1,0 +1,145 @@
+//! What keeps a sample of a site's outstanding contexts: standings in, counts by holder out.
+
+use std::collections::HashMap;
+
+use crate::memory::{Holder, Holding, Standing};
+
+/// From this share of the sample on, nothing holds a site's contexts: a few may just be on their
+/// way from their creator to whoever is to hold them.
+const UNHELD_RATIO: f64 = 0.95;
+/// What at least this share of the sample has in common is true of the site.
+const MAJORITY_RATIO: f64 = 0.5;
+
+/// What keeps a sample of a site's contexts that were neither cancelled nor seen to be collected.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HoldingSample {
+    /// In the children map of an ancestor.
+    pub held: u64,
+    /// By their timers, until their deadlines.
+    pub until_deadline: u64,
+    /// By the program's own data: nothing in package context holds them, but two collections have
+    /// not freed them.
+    pub kept: u64,
+    /// By nothing in package context; too few collections have passed to say more.
+    pub unheld: u64,
+    /// Freed already.
+    pub freed: u64,
+    /// It can't be told.
+    pub unknown: u64,
+    /// The ancestor that holds most of them.
+    pub holder: Option<Holder>,
+    /// Heap bytes that the median context keeps, of those that are not freed.
+    pub retained_bytes: Option<u64>,
+}
+
+impl HoldingSample {
+    /// Sums up standings, each with whether two collections have passed since the context was
+    /// made. Those that were cancelled meanwhile are no part of it.
+    pub fn new<'s>(standings: impl IntoIterator<Item = (&'s Standing, bool)>) -> Self {
+        let mut sample = Self::default();
+        let mut holders: HashMap<u64, (u64, &Holder)> = HashMap::new();
+        let mut retained = Vec::new();
+        for (standing, is_old) in standings {
+            match &standing.holding {
+                Holding::Held { holder } => {
+                    sample.held += 1;
+                    holders.entry(holder.address).or_insert((0, holder)).0 += 1;
+                }
+                Holding::HeldUntil { .. } => sample.until_deadline += 1,
+                Holding::Nobody if is_old && standing.swept => sample.kept += 1,
+                Holding::Nobody => sample.unheld += 1,
+                Holding::Freed => sample.freed += 1,
+                Holding::Unknown { .. } => sample.unknown += 1,
+                Holding::Cancelled => continue,
+            }
+            retained.extend(Some(standing.retained_bytes).filter(|bytes| *bytes > 0));
+        }
+        let most = holders.into_values().max_by_key(|(count, holder)| (*count, holder.children));
+        sample.holder = most.map(|(_, holder)| holder.clone());
+        retained.sort_unstable();
+        sample.retained_bytes = retained.get(retained.len() / 2).copied();
+        sample
+    }
+
+    /// How many contexts were looked at.
+    pub const fn sampled(&self) -> u64 {
+        self.held + self.until_deadline + self.kept + self.unheld + self.freed + self.unknown
+    }
+
+    /// Whether most are held by package context: an ancestor's map, or a timer. None if that can't
+    /// be told.
+    pub fn pinned(&self) -> Option<bool> {
+        if self.is_majority(self.held + self.until_deadline) {
+            return Some(true);
+        }
+        self.is_majority(self.kept + self.unheld + self.freed).then_some(false)
+    }
+
+    /// Whether as good as none are held by anything.
+    pub fn is_collectable(&self) -> bool {
+        let loose = (self.unheld + self.freed) as f64;
+        loose > 0.0 && loose >= UNHELD_RATIO * self.sampled() as f64
+    }
+
+    /// Whether the program's own data keep most of them.
+    pub fn is_kept_by_program(&self) -> bool {
+        self.is_majority(self.kept)
+    }
+
+    fn is_majority(&self, count: u64) -> bool {
+        count > 0 && count as f64 >= MAJORITY_RATIO * self.sampled() as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HoldingSample;
+    use crate::memory::{Holder, Holding, Standing};
+
+    fn held(address: u64, children: u64) -> Holding {
+        Holding::Held { holder: Holder { address, type_name: "*context.cancelCtx", children } }
+    }
+
+    fn sample(holdings: &[(Holding, usize)], is_old: bool) -> HoldingSample {
+        let standing = |holding: &Holding| Standing {
+            address: 1,
+            holding: holding.clone(),
+            swept: true,
+            retained_bytes: 120,
+        };
+        let all = holdings.iter().flat_map(|(holding, count)| vec![standing(holding); *count]);
+        let standings: Vec<_> = all.collect();
+        HoldingSample::new(standings.iter().map(|standing| (standing, is_old)))
+    }
+
+    #[test]
+    fn the_holder_of_most_is_named() {
+        let sample = sample(&[(held(1, 9), 3), (held(2, 5), 4), (Holding::Cancelled, 50)], true);
+        assert_eq!((sample.sampled(), sample.pinned()), (7, Some(true)));
+        assert_eq!(sample.holder.as_ref().unwrap().address, 2);
+        assert!(!sample.is_collectable() && !sample.is_kept_by_program());
+        assert_eq!(sample.retained_bytes, Some(120));
+    }
+
+    #[test]
+    fn what_nobody_holds_is_collectable_until_collections_leave_it() {
+        let loose = [(Holding::Nobody, 30), (Holding::Freed, 30)];
+        let fresh = sample(&loose, false);
+        assert_eq!((fresh.pinned(), fresh.is_collectable()), (Some(false), true));
+        let old = sample(&[(Holding::Nobody, 40), (Holding::Freed, 20)], true);
+        assert!(!old.is_collectable() && old.is_kept_by_program());
+        assert_eq!(old.pinned(), Some(false));
+        let mixed = sample(&[(Holding::Freed, 50), (held(1, 3), 5)], true);
+        assert!(!mixed.is_collectable());
+    }
+
+    #[test]
+    fn what_can_not_be_told_is_neither() {
+        let unknown = Holding::Unknown { why: String::new() };
+        let sample = sample(&[(unknown, 10), (Holding::Freed, 4)], true);
+        assert!(sample.pinned().is_none() && !sample.is_collectable());
+        let empty = HoldingSample::default();
+        assert!(empty.pinned().is_none() && !empty.is_collectable());
+        assert!(!empty.is_kept_by_program());
+    }
+}
