@@ -15,7 +15,7 @@ use flate2::read::GzDecoder;
 use leaktrace::{
     memory::{HeapDropped, HeapProfile, HeapReading},
     report::pprof::{
-        HeapProcess, heap,
+        PprofProcess, heap,
         messages::{Location, Profile, Sample},
     },
     session::{Executable, Look},
@@ -151,7 +151,7 @@ fn at_once(name: &str, served: &mut Served, look: &Look, path: &str) -> (HeapPro
 }
 
 fn written(profile: &HeapProfile, watch: &Watch, executable: &Executable) -> Vec<u8> {
-    let process = HeapProcess { mappings: &executable.mapped_files(), time_unix_ns: 1 };
+    let process = PprofProcess { mappings: &executable.mapped_files(), time_unix_ns: 1 };
     let mut symbolizer = executable.symbolizer(watch).unwrap();
     heap(profile, HeapReading::Published, &process, &mut symbolizer).unwrap()
 }

@@ -6,7 +6,8 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     config::{
-        ConfigError, DURATION_DEFAULT, LIVE_ENTRIES_DEFAULT, Output, TraceConfig, default_interval,
+        ConfigError, DURATION_DEFAULT, LIVE_ENTRIES_DEFAULT, LookOutput, Output, TraceConfig,
+        default_interval,
     },
     session::Subject,
     target::Selector,
@@ -46,8 +47,68 @@ pub enum Color {
 pub enum Command {
     /// Attach to a live process, count its contexts, watch its memory, and judge
     Trace(TraceArgs),
+    /// Look into a live Go process once: heap profile, goroutines, contexts and counters, read from
+    /// its memory; attaches nothing, stops nothing
+    Inspect(InspectArgs),
     /// Say what would work on a target and what not, and why; attaches nothing
     Doctor(DoctorArgs),
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("process").required(true))]
+pub struct InspectArgs {
+    /// The process with this id
+    #[arg(long, group = "process", value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    pid: Option<i32>,
+    /// The process with this command name (as in /proc/PID/comm)
+    #[arg(long, group = "process", value_name = "NAME")]
+    comm: Option<String>,
+    /// The process that runs this executable
+    #[arg(long, group = "process", value_name = "PATH")]
+    exe: Option<PathBuf>,
+    /// The process of this systemd unit (kubelet.service)
+    #[arg(long, group = "process", value_name = "UNIT")]
+    unit: Option<String>,
+    /// Also write FILE: heap.pb.gz and goroutines.pb.gz for `go tool pprof`, goroutines.txt as its
+    /// debug=1, any other .txt or .json for the page; may be repeated
+    #[arg(short, long = "output", value_name = "FILE")]
+    output: Vec<PathBuf>,
+    /// Say what changed since FILE, an earlier inspection as .json
+    #[arg(long, value_name = "FILE")]
+    pub diff: Option<PathBuf>,
+    /// Print the inspection (or with --diff, the changes) as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl InspectArgs {
+    /// Whom to look at. clap's group guarantees exactly one.
+    pub fn selector(&self) -> Selector {
+        selector(self.pid, self.comm.as_ref(), self.exe.as_ref(), self.unit.as_ref())
+    }
+
+    /// The files to write.
+    ///
+    /// # Errors
+    /// A name tells no kind of file.
+    pub fn outputs(&self) -> Result<Vec<LookOutput>, ConfigError> {
+        self.output.iter().cloned().map(LookOutput::new).collect()
+    }
+}
+
+fn selector(
+    pid: Option<i32>,
+    comm: Option<&String>,
+    exe: Option<&PathBuf>,
+    unit: Option<&String>,
+) -> Selector {
+    match (pid, comm, exe, unit) {
+        (Some(pid), ..) => Selector::Pid(pid),
+        (_, Some(comm), ..) => Selector::Comm(comm.clone()),
+        (_, _, Some(exe), _) => Selector::Exe(exe.clone()),
+        (.., unit) => Selector::Unit(unit.cloned().unwrap_or_default()),
+    }
 }
 
 /// Arguments of `doctor`.
@@ -151,12 +212,7 @@ impl TraceArgs {
 
     /// clap's group guarantees exactly one.
     fn selector(&self) -> Selector {
-        match (&self.pid, &self.comm, &self.exe, &self.unit) {
-            (Some(pid), ..) => Selector::Pid(*pid),
-            (_, Some(comm), ..) => Selector::Comm(comm.clone()),
-            (_, _, Some(exe), _) => Selector::Exe(exe.clone()),
-            (.., unit) => Selector::Unit(unit.clone().unwrap_or_default()),
-        }
+        selector(self.pid, self.comm.as_ref(), self.exe.as_ref(), self.unit.as_ref())
     }
 }
 

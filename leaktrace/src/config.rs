@@ -71,6 +71,56 @@ pub enum ConfigError {
     /// The extension says nothing.
     #[error("-o {}: the extension names no known format; use .txt or .json", .0.display())]
     Format(PathBuf),
+    /// The same, for an inspection.
+    #[error(
+        "-o {}: the name tells no kind of file; use .json, .txt, or a name with heap or goroutine \
+         in it that ends in .pb.gz",
+        .0.display()
+    )]
+    LookFormat(PathBuf),
+}
+
+/// What a file of an inspection holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LookFormat {
+    /// The page.
+    Text,
+    /// The page's figures, schema 1.
+    Json,
+    /// The heap profile, for `go tool pprof`.
+    HeapProfile,
+    /// All goroutines, for `go tool pprof`.
+    GoroutineProfile,
+    /// All goroutines, as `/debug/pprof/goroutine?debug=1` has them.
+    GoroutineText,
+}
+
+/// A file to write of an inspection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookOutput {
+    /// Where.
+    pub path: PathBuf,
+    /// What.
+    pub format: LookFormat,
+}
+
+impl LookOutput {
+    /// The format comes from the name.
+    ///
+    /// # Errors
+    /// It tells none.
+    pub fn new(path: PathBuf) -> Result<Self, ConfigError> {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let format = match name.split_once('.') {
+            Some((stem, "pb.gz")) if stem.contains("goroutine") => LookFormat::GoroutineProfile,
+            Some((stem, "pb.gz")) if stem.contains("heap") => LookFormat::HeapProfile,
+            _ if name.ends_with(".json") => LookFormat::Json,
+            _ if name.ends_with(".txt") && name.contains("goroutine") => LookFormat::GoroutineText,
+            _ if name.ends_with(".txt") => LookFormat::Text,
+            _ => return Err(ConfigError::LookFormat(path)),
+        };
+        Ok(Self { path, format })
+    }
 }
 
 /// A validated trace.
@@ -130,7 +180,9 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
-    use super::{ConfigError, Format, LIVE_ENTRIES_DEFAULT, Output, TraceConfig};
+    use super::{
+        ConfigError, Format, LIVE_ENTRIES_DEFAULT, LookFormat, LookOutput, Output, TraceConfig,
+    };
     use crate::target::Selector;
     use std::{path::PathBuf, time::Duration};
 
@@ -164,6 +216,22 @@ mod tests {
         for unknown in ["report", "report.doc", ".json"] {
             let error = Output::new(PathBuf::from(unknown)).unwrap_err();
             assert!(error.to_string().contains(unknown), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_file_tells_what_it_holds() {
+        for (name, format) in [
+            ("/tmp/look.json", LookFormat::Json),
+            ("look.txt", LookFormat::Text),
+            ("node7-heap.pb.gz", LookFormat::HeapProfile),
+            ("goroutines.pb.gz", LookFormat::GoroutineProfile),
+            ("goroutines.txt", LookFormat::GoroutineText),
+        ] {
+            assert_eq!(LookOutput::new(name.into()).unwrap().format, format, "{name}");
+        }
+        for name in ["look", "look.pb.gz", "look.html", "heap.gz"] {
+            assert!(LookOutput::new(name.into()).is_err(), "{name}");
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The command line: parse, run, print, and say what went wrong in one sentence.
 
 use std::{
-    fs::OpenOptions,
-    io::{self, IsTerminal as _, Write as _},
+    fs::{File, OpenOptions},
+    io::{self, IsTerminal as _, Read as _, Write as _},
+    path::Path,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -10,18 +11,23 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
 use leaktrace::{
-    cli::{Cli, Color, Command, FailOn, TraceArgs},
-    config::{Format, Output, TraceConfig},
+    cli::{Cli, Color, Command, FailOn, InspectArgs, TraceArgs},
+    config::{Format, LookFormat, LookOutput, Output, TraceConfig},
     display::{printable, seconds},
     history::History,
-    report::{Report, render_json, render_text},
-    session::{Progress, examine, trace},
+    report::{
+        Inspection, Report, changes, render_changes, render_goroutines, render_inspection,
+        render_json, render_text,
+    },
+    session::{Findings, Inspector, Progress, examine, trace},
     target::Identity,
     verdict::State,
 };
 
 /// Anything that kept the command from its work.
 const EXIT_ERROR: u8 = 2;
+/// The largest inspections have some megabytes.
+const INSPECTION_BYTES_MAX: u64 = 256 << 20;
 /// `--fail-on` applies.
 const EXIT_VERDICT: u8 = 1;
 
@@ -40,6 +46,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     start_log(cli.verbose);
     match &cli.command {
         Command::Trace(arguments) => run_trace(cli, arguments),
+        Command::Inspect(arguments) => run_inspect(cli, arguments),
         Command::Doctor(arguments) => {
             let diagnosis = examine(&arguments.subject(), &arguments.functions)?;
             let text = if arguments.json { render_json(&diagnosis)? } else { diagnosis.text() };
@@ -51,7 +58,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
 
 fn run_trace(cli: &Cli, arguments: &TraceArgs) -> Result<ExitCode> {
     let config = arguments.config(cli.verbose > 0)?;
-    config.outputs.iter().try_for_each(check_writable)?;
+    config.outputs.iter().try_for_each(|output| check_writable(&output.path))?;
     let mut progress = StderrProgress::new(cli.quiet);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(async {
@@ -60,6 +67,57 @@ fn run_trace(cli: &Cli, arguments: &TraceArgs) -> Result<ExitCode> {
     })?;
     progress.clear();
     deliver(cli, arguments, &config, &report)
+}
+
+fn run_inspect(cli: &Cli, arguments: &InspectArgs) -> Result<ExitCode> {
+    let outputs = arguments.outputs()?;
+    outputs.iter().try_for_each(|output| check_writable(&output.path))?;
+    let earlier = arguments.diff.as_deref().map(read_inspection).transpose()?;
+    let inspector = Inspector::open(&arguments.selector())?;
+    let findings = inspector.inspect();
+    let now = &findings.inspection;
+    let changed = earlier.as_ref().map(|earlier| changes(earlier, now));
+    let text = match (&changed, arguments.json) {
+        (None, true) => render_json(now)?,
+        (None, false) => render_inspection(now),
+        (Some(changed), true) => render_json(changed)?,
+        (Some(changed), false) => render_inspection(now) + "\n" + &render_changes(changed),
+    };
+    let written: Vec<_> =
+        outputs.iter().map(|output| write_look(output, &inspector, &findings)).collect();
+    print(cli.color, &text)?;
+    written.into_iter().collect::<Result<()>>()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_look(output: &LookOutput, inspector: &Inspector, findings: &Findings) -> Result<()> {
+    let page =
+        || anstream::adapter::strip_str(&render_inspection(&findings.inspection)).to_string();
+    let contents = match output.format {
+        LookFormat::Text => Ok(page().into_bytes()),
+        LookFormat::Json => Ok(render_json(&findings.inspection)?.into_bytes()),
+        LookFormat::HeapProfile => inspector.heap_file(findings),
+        LookFormat::GoroutineProfile => inspector.goroutine_file(findings),
+        LookFormat::GoroutineText => {
+            inspector.goroutine_profile(findings).map(|all| render_goroutines(&all).into_bytes())
+        }
+    };
+    let path = output.path.display();
+    let contents = contents.with_context(|| format!("nothing to write to {path}"))?;
+    std::fs::write(&output.path, contents).with_context(|| format!("can't write to {path}"))
+}
+
+/// An earlier inspection: a file that anybody may have written.
+fn read_inspection(path: &Path) -> Result<Inspection> {
+    let shown = path.display();
+    let file = File::open(path).with_context(|| format!("--diff {shown}: can't open it"))?;
+    let mut text = String::new();
+    file.take(INSPECTION_BYTES_MAX)
+        .read_to_string(&mut text)
+        .with_context(|| format!("--diff {shown}: can't read it"))?;
+    serde_json::from_str(&text).with_context(|| {
+        format!("--diff {shown}: not an inspection; make one with `leaktrace inspect -o FILE.json`")
+    })
 }
 
 /// Writes the report everywhere it should go; one place that fails does not cost the others.
@@ -110,8 +168,7 @@ fn write_file(output: &Output, report: &Report) -> Result<()> {
 
 /// Finds out before a long trace whether its report can be written, without touching what is
 /// in the file now.
-fn check_writable(output: &Output) -> Result<()> {
-    let path = &output.path;
+fn check_writable(path: &Path) -> Result<()> {
     let existed = path.exists();
     OpenOptions::new()
         .append(true)

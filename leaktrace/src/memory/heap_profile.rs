@@ -31,7 +31,7 @@ pub struct HeapProfile {
 }
 
 /// What could not be kept of a heap profile; all zero and false as a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct HeapDropped {
     /// Buckets whose counts made no sense, also when read again.
     pub torn: u64,

@@ -34,7 +34,7 @@ pub struct ProbePoint {
 }
 
 /// A piece of evidence that can't be had, and why.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Unavailable {
     /// The evidence.
     pub what: String,

@@ -3,10 +3,11 @@
 
 use std::fmt::Write as _;
 
+use super::inspection::incomplete;
 use crate::{
     display::printable,
-    memory::goroutines::{Goroutines, Label, Lost, NoStack, Stack, by_profile},
-    symbolize::{StackLine, Symbolizer, is_system_goroutine},
+    memory::goroutines::{Goroutines, Label, Lost, by_profile},
+    symbolize::{StackLine, Symbolizer},
 };
 
 /// Goroutines of equal stack and labels.
@@ -42,13 +43,7 @@ pub struct GoroutineProfile {
 impl GoroutineProfile {
     /// Groups and names what was read.
     pub fn new(goroutines: &Goroutines, symbolizer: &mut Symbolizer<'_>) -> Self {
-        let mut starts: Vec<_> = goroutines.list.iter().map(|one| one.start_pc).collect();
-        starts.sort_unstable();
-        starts.dedup();
-        starts.retain(|start| !is_system_goroutine(&symbolizer.start_function(*start).function));
-        let own = |start| starts.binary_search(&start).is_ok();
-        let shown = goroutines.list.iter().filter(|goroutine| own(goroutine.start_pc));
-        let groups = by_profile(shown).into_iter().map(|group| {
+        let groups = by_profile(symbolizer.own_goroutines(goroutines)).into_iter().map(|group| {
             let (stack, labels) = group.key;
             let pcs = goroutines.stack_of(stack).to_vec();
             GoroutineGroup {
@@ -64,14 +59,6 @@ impl GoroutineProfile {
         let groups: Vec<_> = groups.collect();
         let total = groups.iter().map(|group| group.count).sum();
         Self { total, groups, lost: goroutines.lost }
-    }
-}
-
-const fn incomplete(stack: Stack) -> Option<&'static str> {
-    match stack {
-        Stack::Known(_) => None,
-        Stack::Cut(_) => Some("its outer end could not be read"),
-        Stack::Unknown(why) => Some(NoStack::text(why)),
     }
 }
 

@@ -5,6 +5,7 @@
 mod build;
 mod diagnosis;
 mod goroutines;
+mod inspection;
 pub mod pprof;
 mod schema;
 mod text;
@@ -12,6 +13,11 @@ mod text;
 pub use build::{Inputs, NamedSite, build};
 pub use diagnosis::{Answer, Check, Diagnosis, Lookup, Place, Probe, Variable};
 pub use goroutines::{GoroutineGroup, GoroutineProfile, render_goroutines};
+pub use inspection::{
+    Change, Changes, GoroutineRow, GoroutineSection, HeapRow, HeapSection, HolderRow,
+    HolderSection, Inspected, Inspection, changes, goroutine_section, heap_section, render_changes,
+    render_inspection,
+};
 pub use schema::{
     Contexts, Node, Report, Rss, SCHEMA_VERSION, Site, Target, TargetState, VerdictSection, Window,
 };

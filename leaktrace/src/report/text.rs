@@ -12,13 +12,13 @@ use crate::{
     verdict::State,
 };
 
-const COLUMNS: usize = 100;
+pub const COLUMNS: usize = 100;
 /// Sites in the table; the rest is in the JSON report.
 const SITES_MAX: usize = 10;
 /// Frames of the call chain shown for a leaking site.
 const CHAIN_MAX: usize = 6;
-const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
+pub const BOLD: Style = Style::new().bold();
+pub const DIM: Style = Style::new().dimmed();
 
 /// Renders with ANSI styles; whoever prints it to something else than a terminal strips them.
 pub fn render(report: &Report) -> String {
@@ -38,7 +38,7 @@ pub fn render(report: &Report) -> String {
     out
 }
 
-fn line(out: &mut String, text: &str) {
+pub fn line(out: &mut String, text: &str) {
     out.push_str(text.trim_end());
     out.push('\n');
 }
@@ -129,7 +129,7 @@ fn chain(out: &mut String, frames: &[Frame], blamed: &Frame) {
 }
 
 /// What and where, on one line if they fit.
-fn placed(out: &mut String, style: Style, what: &str, place: &str) {
+pub fn placed(out: &mut String, style: Style, what: &str, place: &str) {
     let columns = what.chars().count() + 2 + place.chars().count();
     if columns <= COLUMNS {
         line(out, &format!("{style}{what}  {place}{style:#}"));
@@ -154,7 +154,7 @@ fn reasons(out: &mut String, report: &Report) {
 }
 
 /// A reason behind a mark.
-fn bullet(out: &mut String, mark: &str, text: &str) {
+pub fn bullet(out: &mut String, mark: &str, text: &str) {
     wrap(out, &format!("  {mark}"), text);
 }
 
@@ -279,7 +279,7 @@ fn cost(out: &mut String, report: &Report) {
 }
 
 /// A function without the folders of its import path: `kubelet.(*podWorkers).startPodSync`.
-fn short(function: &str) -> &str {
+pub fn short(function: &str) -> &str {
     let generic = function.find('[').unwrap_or(function.len());
     let start = function[..generic].rfind('/').map_or(0, |slash| slash + 1);
     &function[start..]
@@ -295,7 +295,7 @@ fn head(text: &str, width: usize) -> String {
 }
 
 /// The last `width` characters, marked when something was cut.
-fn tail(text: &str, width: usize) -> String {
+pub fn tail(text: &str, width: usize) -> String {
     let length = text.chars().count();
     if length <= width {
         return text.to_owned();

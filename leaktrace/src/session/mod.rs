@@ -6,6 +6,7 @@
 mod doctor;
 mod executable;
 mod holding;
+mod inspect;
 mod look;
 mod sampler;
 
@@ -21,6 +22,7 @@ use tokio::time::{Instant as Tick, sleep_until};
 
 pub use doctor::{Subject, examine};
 pub use executable::Executable;
+pub use inspect::{Findings, Inspector};
 pub use look::Look;
 
 use self::sampler::Sampler;

@@ -2,7 +2,10 @@
 //! goroutine dump would call them out.
 
 use super::{Symbolizer, unknown};
-use crate::binary::Frame;
+use crate::{
+    binary::Frame,
+    memory::goroutines::{Goroutine, Goroutines},
+};
 
 /// Functions of the runtime that were not called but put on the stack by a signal: the address
 /// below them is that of an instruction, not of a return (runtime/preempt.go, runtime/signal_unix.go).
@@ -31,6 +34,16 @@ pub fn is_system_goroutine(start_function: &str) -> bool {
 }
 
 impl Symbolizer<'_> {
+    /// Those of the program, without the runtime's own.
+    pub fn own_goroutines<'g>(&mut self, goroutines: &'g Goroutines) -> Vec<&'g Goroutine> {
+        let mut starts: Vec<_> = goroutines.list.iter().map(|one| one.start_pc).collect();
+        starts.sort_unstable();
+        starts.dedup();
+        starts.retain(|start| !is_system_goroutine(&self.start_function(*start).function));
+        let own = |one: &&Goroutine| starts.binary_search(&one.start_pc).is_ok();
+        goroutines.list.iter().filter(own).collect()
+    }
+
     /// The lines of a goroutine's stack, innermost first: as `runtime.CallersFrames` has them, with
     /// inlined calls and without wrappers.
     pub fn stack_lines(&mut self, pcs: &[u64]) -> Vec<StackLine> {

@@ -5,10 +5,10 @@
 
 use std::io;
 
-use super::{Header, LabelValue, ProfileWriter, Unit};
+use super::{Header, LabelValue, PprofProcess, ProfileWriter, Unit, signed};
 use crate::{
     memory::{HeapEstimate, HeapProfile, HeapReading},
-    symbolize::{Mapping, Symbolizer},
+    symbolize::Symbolizer,
 };
 
 const SAMPLE_TYPES: [Unit; 4] = [
@@ -18,15 +18,6 @@ const SAMPLE_TYPES: [Unit; 4] = [
     ("inuse_space", "bytes"),
 ];
 
-/// What a heap profile's file says of its process besides.
-#[derive(Debug, Clone, Copy)]
-pub struct HeapProcess<'a> {
-    /// The files in its memory, each with its build id if it is known.
-    pub mappings: &'a [(&'a Mapping, Option<&'a str>)],
-    /// When the profile was read, in nanoseconds since 1970.
-    pub time_unix_ns: i64,
-}
-
 /// The bytes of the file. Counts are as `reading` says; sites that have none are left out.
 ///
 /// # Errors
@@ -34,7 +25,7 @@ pub struct HeapProcess<'a> {
 pub fn heap(
     profile: &HeapProfile,
     reading: HeapReading,
-    process: &HeapProcess<'_>,
+    process: &PprofProcess<'_>,
     symbolizer: &mut Symbolizer<'_>,
 ) -> io::Result<Vec<u8>> {
     let header = Header {
@@ -58,9 +49,4 @@ pub fn heap(
         writer.add(&values.map(signed), &calls, &[size])?;
     }
     writer.finish()
-}
-
-/// pprof's numbers are signed; none is so large.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -3,11 +3,13 @@
 //! The same input gives the same bytes. Samples are compressed as they come, and the tables
 //! they refer to are bounded. Non-goals: writing files.
 
+mod goroutines;
 mod heap;
 pub mod messages;
 mod tables;
 
-pub use heap::{HeapProcess, heap};
+pub use goroutines::goroutines;
+pub use heap::heap;
 
 use std::io::{self, Write as _};
 
@@ -34,6 +36,20 @@ pub struct Header<'a> {
     pub period: i64,
     /// When it was taken, in nanoseconds since 1970.
     pub time_unix_ns: i64,
+}
+
+/// What a profile's file says of its process besides.
+#[derive(Debug, Clone, Copy)]
+pub struct PprofProcess<'a> {
+    /// The files in its memory, each with its build id if it is known.
+    pub mappings: &'a [(&'a Mapping, Option<&'a str>)],
+    /// When the profile was read, in nanoseconds since 1970.
+    pub time_unix_ns: i64,
+}
+
+/// pprof's numbers are signed; none is so large.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// What sets a sample apart, besides its call chain.

@@ -1,0 +1,224 @@
+//! A look into a live process, once: nothing is attached, nothing is traced.
+//!
+//! In: a process. Out: an inspection and the profiles that it was made from; what could not be had
+//! is in it by name. Non-goals: printing; writing files.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Result};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::{executable::Executable, look::Look};
+use crate::{
+    display::printable,
+    memory::{
+        HeapProfile, HeapReading, MemoryError, RuntimeCounters, find_holders,
+        goroutines::{CodeFrames, Goroutines, Options},
+    },
+    probe::Unavailable,
+    report::{
+        GoroutineProfile, GoroutineSection, HeapSection, HolderRow, HolderSection, Inspected,
+        Inspection, SCHEMA_VERSION, goroutine_section, heap_section, pprof,
+    },
+    snapshot::{OwnSample, ProcessSample},
+    symbolize::Symbolizer,
+    target::{Identity, Selector, Watch, select},
+};
+
+/// How long the heap is searched for contexts that hold others: with it a look stays within two
+/// seconds. A GiB of heap takes a fraction of it.
+const SEARCH_TIME: Duration = Duration::from_secs(1);
+
+/// A process that is being looked at.
+pub struct Inspector {
+    watch: Watch,
+    executable: Executable,
+    look: Result<Look>,
+}
+
+/// What was read, before it is named.
+pub struct Findings {
+    /// The page and its figures.
+    pub inspection: Inspection,
+    heap: Option<HeapProfile>,
+    goroutines: Option<Goroutines>,
+}
+
+impl Inspector {
+    /// Finds the process and opens its executable and its memory.
+    ///
+    /// # Errors
+    /// There is no such process, or several, or its executable can't be opened.
+    pub fn open(selector: &Selector) -> Result<Self> {
+        let process = select(selector)?;
+        let identity = Identity::of(&process)
+            .with_context(|| format!("can't identify pid {}", process.pid()))?;
+        let watch = Watch::new(process, identity);
+        let executable = Executable::of(&watch)?;
+        let look = Look::open(watch.process(), &executable);
+        Ok(Self { watch, executable, look })
+    }
+
+    /// Looks. Whatever fails is in the inspection's list of what is unavailable.
+    pub fn inspect(&self) -> Findings {
+        let (began, taken) = (Instant::now(), SystemTime::now());
+        let mut missing = Vec::new();
+        let parts = self.parts(&mut missing);
+        let sample = ProcessSample::read(self.watch.process());
+        let inspection = Inspection {
+            schema_version: SCHEMA_VERSION,
+            taken: humantime::format_rfc3339_millis(taken).to_string(),
+            target: self.target(taken),
+            rss_bytes: sample.rss_bytes,
+            rss_anon_bytes: sample.rss_anon_bytes,
+            runtime: parts.runtime,
+            heap: parts.heap_section,
+            goroutines: parts.goroutine_section,
+            holders: parts.holders,
+            took_s: began.elapsed().as_secs_f64(),
+            own_rss_peak_bytes: OwnSample::read().rss_peak_bytes,
+            unavailable: missing,
+        };
+        Findings { inspection, heap: parts.heap, goroutines: parts.goroutines }
+    }
+
+    fn parts(&self, missing: &mut Vec<Unavailable>) -> Parts {
+        let look = match &self.look {
+            Ok(look) => look,
+            Err(why) => {
+                missing.push(Unavailable::new("the Go runtime's memory", format!("{why:#}")));
+                return Parts::default();
+            }
+        };
+        let mut keep = |what: &str, why: MemoryError| missing.push(Unavailable::new(what, why));
+        let mut parts = Parts {
+            runtime: RuntimeCounters::read(&look.runtime())
+                .map_err(|why| keep("counters", why))
+                .ok(),
+            heap: HeapProfile::read(&look.runtime()).map_err(|why| keep("heap", why)).ok(),
+            goroutines: self.goroutines(look).map_err(|why| keep("goroutines", why)).ok(),
+            holders: self.holders(look).map_err(|why| keep("contexts", why)).ok(),
+            ..Parts::default()
+        };
+        if let Some(mut symbolizer) = self.executable.symbolizer(&self.watch) {
+            parts.name(&mut symbolizer);
+        }
+        parts
+    }
+
+    fn goroutines(&self, look: &Look) -> Result<Goroutines, MemoryError> {
+        let frames = self.executable.go().zip(self.executable.bias());
+        let frames = frames.map(|((file, _, go), bias)| CodeFrames::new(file, &go.table, bias));
+        let unwind = frames.as_ref().map(|frames| frames as _);
+        Goroutines::read(&look.runtime(), &Options { unwind, ..Options::default() })
+    }
+
+    fn holders(&self, look: &Look) -> Result<HolderSection, MemoryError> {
+        let types = self.executable.types();
+        let types = types.ok_or(MemoryError::NotRecognised("the executable's types"))?;
+        let began = Instant::now();
+        let found = find_holders(&look.runtime(), &types, &|| began.elapsed() < SEARCH_TIME)?;
+        let row = |holder: crate::memory::Holder| HolderRow {
+            address: holder.address,
+            type_name: holder.type_name.to_owned(),
+            children: holder.children,
+        };
+        Ok(HolderSection {
+            top: found.top.into_iter().map(row).collect(),
+            found: found.with_children,
+            seen_ratio: match found.spans {
+                0 => 0.0,
+                spans => found.spans_seen as f64 / spans as f64,
+            },
+            dropped: found.dropped,
+        })
+    }
+
+    fn target(&self, now: SystemTime) -> Inspected {
+        let identity = self.watch.identity();
+        let start = self.watch.start_time();
+        let uptime = start.and_then(|start| now.duration_since(start).ok());
+        Inspected {
+            pid: identity.pid,
+            comm: printable(identity.comm.as_bytes()),
+            exe: printable(identity.exe.as_os_str().as_encoded_bytes()),
+            build_id: self.executable.build_id(),
+            go_version: self.executable.go_version(),
+            version: self.executable.program_version().map(|found| found.version.clone()),
+            start_time: start.map(|start| humantime::format_rfc3339_seconds(start).to_string()),
+            uptime_s: uptime.map(|uptime| uptime.as_secs()),
+        }
+    }
+
+    /// The heap profile as a pprof file, as the process itself would publish it.
+    ///
+    /// # Errors
+    /// There is no heap profile.
+    pub fn heap_file(&self, findings: &Findings) -> Result<Vec<u8>> {
+        let heap = findings.heap.as_ref().filter(|heap| heap.rate_bytes > 0);
+        let heap = heap.context("there is no heap profile: see `leaktrace inspect`")?;
+        let mut symbolizer = self.symbolizer()?;
+        let mappings = self.executable.mapped_files();
+        let process = pprof::PprofProcess { mappings: &mappings, time_unix_ns: unix_ns() };
+        Ok(pprof::heap(heap, HeapReading::Published, &process, &mut symbolizer)?)
+    }
+
+    /// All goroutines as a pprof file.
+    ///
+    /// # Errors
+    /// They could not be read.
+    pub fn goroutine_file(&self, findings: &Findings) -> Result<Vec<u8>> {
+        let goroutines = findings.goroutines.as_ref().context(NO_GOROUTINES)?;
+        let mut symbolizer = self.symbolizer()?;
+        let mappings = self.executable.mapped_files();
+        let process = pprof::PprofProcess { mappings: &mappings, time_unix_ns: unix_ns() };
+        Ok(pprof::goroutines(goroutines, &process, &mut symbolizer)?)
+    }
+
+    /// All goroutines with names, in groups.
+    ///
+    /// # Errors
+    /// They could not be read.
+    pub fn goroutine_profile(&self, findings: &Findings) -> Result<GoroutineProfile> {
+        let goroutines = findings.goroutines.as_ref().context(NO_GOROUTINES)?;
+        Ok(GoroutineProfile::new(goroutines, &mut self.symbolizer()?))
+    }
+
+    fn symbolizer(&self) -> Result<Symbolizer<'_>> {
+        self.executable.symbolizer(&self.watch).context("its functions have no names")
+    }
+}
+
+const NO_GOROUTINES: &str = "the goroutines could not be read: see `leaktrace inspect`";
+
+/// What a look gives, part by part.
+#[derive(Default)]
+struct Parts {
+    runtime: Option<RuntimeCounters>,
+    heap: Option<HeapProfile>,
+    heap_section: Option<HeapSection>,
+    goroutines: Option<Goroutines>,
+    goroutine_section: Option<GoroutineSection>,
+    holders: Option<HolderSection>,
+}
+
+impl Parts {
+    fn name(&mut self, symbolizer: &mut Symbolizer<'_>) {
+        let now_ns = monotonic_ns();
+        self.heap_section = self.heap.as_ref().map(|heap| heap_section(heap, symbolizer));
+        let goroutines = self.goroutines.as_ref();
+        self.goroutine_section =
+            goroutines.map(|goroutines| goroutine_section(goroutines, now_ns, symbolizer));
+    }
+}
+
+/// The clock that the target's runtime reads too (`runtime.nanotime`).
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    (now.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(now.tv_nsec as u64)
+}
+
+fn unix_ns() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
