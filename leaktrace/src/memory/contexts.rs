@@ -274,11 +274,15 @@ impl<'r, 'a> ContextReader<'r, 'a> {
 
     /// What a context is that its holder does not hold: it may have been cancelled meanwhile.
     fn left_alone(&self, object: &ContextObject) -> Result<Holding, MemoryError> {
-        Ok(match self.object(object.address, Some(object.kind))? {
-            None => Holding::Freed,
-            Some(now) if now.cancelled => Holding::Cancelled,
-            Some(_) => Holding::Nobody,
-        })
+        match self.object(object.address, Some(object.kind)) {
+            Ok(None) => Ok(Holding::Freed),
+            Ok(Some(now)) if now.cancelled => Ok(Holding::Cancelled),
+            Ok(Some(_)) => Ok(Holding::Nobody),
+            Err(MemoryError::Unmapped { address }) => {
+                Ok(unknown(format!("no memory at {address:#x}")))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Which of `claims` are in the holder's map, whether all of it was seen, and the bytes of the

@@ -7,7 +7,9 @@ use crate::memory::{Holder, Holding, Standing};
 /// From this share of the sample on, nothing holds a site's contexts: a few may just be on their
 /// way from their creator to whoever is to hold them.
 const UNHELD_RATIO: f64 = 0.95;
-/// What at least this share of the sample has in common is true of the site.
+/// From this share on, the collector is seen to free them; the rest may just be too young.
+const FREED_RATIO: f64 = 0.05;
+/// At least this share of the sample is most.
 const MAJORITY_RATIO: f64 = 0.5;
 
 /// What keeps a sample of a site's contexts that were neither cancelled nor seen to be collected.
@@ -66,28 +68,24 @@ impl HoldingSample {
         self.held + self.until_deadline + self.kept + self.unheld + self.freed + self.unknown
     }
 
-    /// Whether most are held by package context: an ancestor's map, or a timer. None if that can't
-    /// be told.
+    /// Whether package context holds them, by an ancestor's map or a timer: most, or as good as none.
+    /// None if that can't be told.
     pub fn pinned(&self) -> Option<bool> {
-        if self.is_majority(self.held + self.until_deadline) {
+        if self.is_share(self.held + self.until_deadline, MAJORITY_RATIO) {
             return Some(true);
         }
-        self.is_majority(self.kept + self.unheld + self.freed).then_some(false)
+        self.is_share(self.kept + self.unheld + self.freed, UNHELD_RATIO).then_some(false)
     }
 
-    /// Whether as good as none are held by anything.
+    /// Whether as good as none are held by anything, and the collector is seen to free them. Until it
+    /// is, the program's own data may keep them.
     pub fn is_collectable(&self) -> bool {
-        let loose = (self.unheld + self.freed) as f64;
-        loose > 0.0 && loose >= UNHELD_RATIO * self.sampled() as f64
+        self.is_share(self.unheld + self.freed, UNHELD_RATIO)
+            && self.is_share(self.freed, FREED_RATIO)
     }
 
-    /// Whether the program's own data keep most of them.
-    pub fn is_kept_by_program(&self) -> bool {
-        self.is_majority(self.kept)
-    }
-
-    fn is_majority(&self, count: u64) -> bool {
-        count > 0 && count as f64 >= MAJORITY_RATIO * self.sampled() as f64
+    fn is_share(&self, count: u64, ratio: f64) -> bool {
+        count > 0 && count as f64 >= ratio * self.sampled() as f64
     }
 }
 
@@ -117,7 +115,7 @@ mod tests {
         let sample = sample(&[(held(1, 9), 3), (held(2, 5), 4), (Holding::Cancelled, 50)], true);
         assert_eq!((sample.sampled(), sample.pinned()), (7, Some(true)));
         assert_eq!(sample.holder.as_ref().unwrap().address, 2);
-        assert!(!sample.is_collectable() && !sample.is_kept_by_program());
+        assert!(!sample.is_collectable());
         assert_eq!(sample.retained_bytes, Some(120));
     }
 
@@ -127,10 +125,12 @@ mod tests {
         let fresh = sample(&loose, false);
         assert_eq!((fresh.pinned(), fresh.is_collectable()), (Some(false), true));
         let old = sample(&[(Holding::Nobody, 40), (Holding::Freed, 20)], true);
-        assert!(!old.is_collectable() && old.is_kept_by_program());
+        assert!(!old.is_collectable());
         assert_eq!(old.pinned(), Some(false));
         let mixed = sample(&[(Holding::Freed, 50), (held(1, 3), 5)], true);
-        assert!(!mixed.is_collectable());
+        assert!(!mixed.is_collectable() && mixed.pinned().is_none());
+        let uncollected = sample(&[(Holding::Nobody, 60)], false);
+        assert_eq!((uncollected.pinned(), uncollected.is_collectable()), (Some(false), false));
     }
 
     #[test]
@@ -140,6 +140,5 @@ mod tests {
         assert!(sample.pinned().is_none() && !sample.is_collectable());
         let empty = HoldingSample::default();
         assert!(empty.pinned().is_none() && !empty.is_collectable());
-        assert!(!empty.is_kept_by_program());
     }
 }

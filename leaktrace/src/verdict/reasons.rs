@@ -43,13 +43,13 @@ pub fn doubts(sites: &[(u64, SiteJudgement)]) -> Vec<(State, String)> {
         )),
         SiteState::HeldByOthers => Some((
             State::Inconclusive,
-            "grows under a parent that can never be cancelled and so does not hold it: garbage, \
-             unless a goroutine or a map holds it; a trace of 4 minutes or more tells",
+            "grows, but no parent holds its contexts: garbage, unless a goroutine or a map holds them; \
+             a trace of 4 minutes or more tells",
         )),
         SiteState::KeptByOthers => Some((
             State::Suspect,
-            "grows under a parent that can never be cancelled, and the garbage collector was not \
-             seen to free it in all this time: a goroutine or a map may hold it",
+            "grows, no parent holds its contexts, and the garbage collector was not seen to free them \
+             in all this time: a goroutine or a map may hold them",
         )),
     };
     let mut found: Vec<(State, &str, usize)> = Vec::new();

@@ -97,8 +97,8 @@ pub enum SiteState {
     Stopped,
     /// It grows, and the garbage collector is seen to free its contexts, or nothing holds them.
     Collectable,
-    /// It grows, and the parent of its contexts does not hold them, since it can never be
-    /// cancelled; whether anything else does was not seen.
+    /// It grows, and no parent of its contexts holds them, as far as memory or the parent's type
+    /// tells; whether anything else does was not seen.
     HeldByOthers,
     /// The same for so long that the garbage collector would have freed what nobody holds.
     KeptByOthers,
@@ -172,13 +172,13 @@ fn state(site: &SiteEvidence<'_>, judgement: &SiteJudgement, parts: &Parts, old:
     let SiteSample { collected, outstanding, .. } = *site.latest;
     let freed = collected as f64 / (collected + outstanding).max(1) as f64;
     let growing = judgement.growth.is_some_and(|growth| growth.low > 0.0);
-    let unheld = site.holding.is_some_and(HoldingSample::is_collectable);
-    let kept = site.holding.is_some_and(HoldingSample::is_kept_by_program);
-    if unheld && !growing {
+    let collectable = site.holding.is_some_and(HoldingSample::is_collectable);
+    let unpinned = site.holding.and_then(HoldingSample::pinned) == Some(false);
+    if unpinned && !growing {
         SiteState::Clean
-    } else if growing && (unheld || freed >= COLLECTED_RATIO) {
+    } else if growing && (collectable || freed >= COLLECTED_RATIO) {
         SiteState::Collectable
-    } else if growing && (kept || site.nature.is_unheld()) {
+    } else if growing && (unpinned || site.nature.is_unheld()) {
         let long = site.window_s >= TWO_COLLECTIONS_S;
         if long { SiteState::KeptByOthers } else { SiteState::HeldByOthers }
     } else if site.window_s < HORIZONS_PER_WINDOW * judgement.horizon_s {

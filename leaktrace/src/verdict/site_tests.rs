@@ -309,6 +309,8 @@ fn what_holds_the_sample_decides() {
     assert_eq!(leaky(unknown).state(), SiteState::Leak);
     let loose = HoldingSample { unheld: 40, freed: 24, ..HoldingSample::default() };
     assert_eq!(leaky(loose).state(), SiteState::Collectable);
+    let young = HoldingSample { unheld: 64, ..HoldingSample::default() };
+    assert_eq!(leaky(young).state(), SiteState::HeldByOthers);
     let kept = HoldingSample { kept: 60, freed: 4, ..HoldingSample::default() };
     assert_eq!(leaky(kept).state(), SiteState::HeldByOthers);
 }
