@@ -83,7 +83,7 @@ impl<'a> Walker<'a> {
             if frame.outermost {
                 return Ok(true);
             }
-            let end = sp.wrapping_add(frame.depth);
+            let Some(end) = sp.checked_add(frame.depth) else { return Ok(false) };
             let link = if number == 0 && frame.depth == 0 { start.lr } else { 0 };
             (pc, sp) = match (self.machine, link) {
                 (Machine::Arm64, 0) => (self.word(sp, start.hi)?, end),
