@@ -112,7 +112,7 @@ impl<'a> Walker<'a> {
             if bp == 0 {
                 return Ok(true);
             }
-            if bp % 8 != 0 || bp < above {
+            if !bp.is_multiple_of(8) || bp < above {
                 return Ok(false);
             }
             pcs.push(self.word(bp.wrapping_add(8), start.hi)?);
