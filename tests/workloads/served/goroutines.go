@@ -195,7 +195,8 @@ func (g *goroutines) command(line string) any {
 	return runtime.NumGoroutine()
 }
 
-// churn starts and ends goroutines with stacks and labels that differ.
+// churn starts and ends goroutines with stacks and labels that differ, a few
+// at a time.
 func (g *goroutines) churn() {
 	defer g.churns.Done()
 	for i := 0; ; i++ {
@@ -204,12 +205,19 @@ func (g *goroutines) churn() {
 			return
 		default:
 		}
-		ch := make(chan int)
-		labels := pprof.Labels("i", strconv.Itoa(i), "churn", "yes")
-		pprof.Do(context.Background(), labels, func(context.Context) { go recurse(i%100, ch) })
-		go func() { ch <- 1 }()
-		if i%64 == 0 {
-			runtime.Gosched()
+		var few sync.WaitGroup
+		for j := 0; j < 16; j++ {
+			few.Add(1)
+			ch := make(chan int)
+			labels := pprof.Labels("i", strconv.Itoa(i), "churn", "yes")
+			pprof.Do(context.Background(), labels, func(context.Context) {
+				go func() {
+					defer few.Done()
+					recurse(i%100, ch)
+				}()
+			})
+			go func() { ch <- 1 }()
 		}
+		few.Wait()
 	}
 }

@@ -27,7 +27,7 @@ impl PcLnTab {
         let top = self.layout.tables.symtab.func_flag_top_frame;
         let outermost = u64::from(func.flag) & top != 0;
         let depth = self.pc_value(file, func.pcsp, self.entry(&func), pc)?;
-        let depth = u64::try_from(depth).ok().filter(|depth| depth % 8 == 0);
+        let depth = u64::try_from(depth).ok().filter(|depth| depth.is_multiple_of(8));
         Ok(depth.map(|depth| StackFrame { depth, outermost }))
     }
 

@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
 
     /// What the `g` at `address` is; none if no memory is there.
     fn slot(&mut self, address: u64) -> Result<Option<Slot>, MemoryError> {
-        if address == 0 || address % 8 != 0 {
+        if address == 0 || !address.is_multiple_of(8) {
             return Ok(Some(Slot::Invalid));
         }
         match self.runtime.view.read(address, &mut self.bytes) {
@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
     /// The same, as it is now.
     fn slot_now(&mut self, address: u64) -> Result<Slot, MemoryError> {
         let read = self.runtime.view.read_once(address, &mut self.bytes)?;
-        let whole = read == self.bytes.len() && address % 8 == 0;
+        let whole = read == self.bytes.len() && address.is_multiple_of(8);
         let parsed = whole.then(|| raw::parse(&self.bytes, &self.runtime.layout));
         Ok(parsed.unwrap_or(Slot::Invalid))
     }

@@ -83,7 +83,7 @@ impl<'a> Walker<'a> {
             if frame.outermost {
                 return Ok(true);
             }
-            let end = sp.wrapping_add(frame.depth);
+            let Some(end) = sp.checked_add(frame.depth) else { return Ok(false) };
             let link = if number == 0 && frame.depth == 0 { start.lr } else { 0 };
             (pc, sp) = match (self.machine, link) {
                 (Machine::Arm64, 0) => (self.word(sp, start.hi)?, end),
@@ -112,7 +112,7 @@ impl<'a> Walker<'a> {
             if bp == 0 {
                 return Ok(true);
             }
-            if bp % 8 != 0 || bp < above {
+            if !bp.is_multiple_of(8) || bp < above {
                 return Ok(false);
             }
             pcs.push(self.word(bp.wrapping_add(8), start.hi)?);
