@@ -26,9 +26,10 @@ use support::{
     served::{KINDS, Served},
 };
 
-/// Goroutines on whose stacks these are come and go with every request: the one that serves it, and
-/// the one that reads ahead for it.
-const RESTLESS: [&str; 2] = ["net/http.(*conn", "runtime/pprof.writeGoroutine"];
+/// Goroutines on whose stacks these are change with every request: the one that serves it, the
+/// one that reads ahead for it, and the one that accepted it.
+const RESTLESS: [&str; 3] =
+    ["net/http.(*conn", "net/http.(*Server).Serve", "runtime/pprof.writeGoroutine"];
 /// Frames that a dump shows at either end of a long stack (`tracebackInnerFrames`,
 /// runtime/traceback.go).
 const DUMPED_FRAMES: usize = 50;
