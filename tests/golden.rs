@@ -12,12 +12,13 @@ use std::{
 use leaktrace::{
     binary::Frame,
     history::History,
+    memory::Holder,
     overhead::Overhead,
     probe::Unavailable,
     report::{Inputs, NamedSite, Report, Target, TargetState, build, render_json, render_text},
     snapshot::{
-        ContextKind, ContextNature, ContextParent, ContextSample, HostSample, Instant,
-        ProcessSample, RollupSample, SiteSample, Snapshot,
+        ContextKind, ContextNature, ContextParent, ContextSample, HolderSample, HostSample,
+        Instant, ProcessSample, RollupSample, SiteSample, Snapshot,
     },
     verdict::{Evidence, assess},
 };
@@ -158,6 +159,14 @@ fn report() -> Report {
         verdict,
         names,
         holdings: HashMap::new(),
+        holders: vec![HolderSample {
+            holder: Holder {
+                address: 0xc000_1234_0000,
+                type_name: "*context.cancelCtx",
+                children: 383_127,
+            },
+            growth_per_s: Some(48.0),
+        }],
         rollups: [Some(rollup(90 * MIB)), Some(rollup(93 * MIB))],
         overhead: Overhead {
             cpu_ratio: Some(0.003),

@@ -2,7 +2,7 @@
 //!
 //! Non-goals: the list that it is part of.
 
-use super::{HeapCounts, MemoryError, Runtime, View};
+use super::{HeapCounts, MemoryError, Runtime};
 
 /// `maxProfStackDepth` (runtime/mprof.go), the most that `GODEBUG=profstackdepth` can ask for, and
 /// the two that the runtime may add.
@@ -42,7 +42,7 @@ impl Bucket {
         let (heap, at) = (runtime.layout.heap, &runtime.layout.heap.bucket);
         let mut buffer = [0; HEADER_BYTES_MAX];
         let header = buffer.get_mut(..at.bytes as usize).ok_or(BROKEN)?;
-        fill(&runtime.view, address, header)?;
+        runtime.view.read(address, header)?;
         let (next, typ) = (word(header, at.allnext), word(header, at.typ));
         let (object_bytes, stack_len) = (word(header, at.size), word(header, at.nstk));
         let recognised = address.is_multiple_of(8)
@@ -59,7 +59,7 @@ impl Bucket {
     /// The return addresses, innermost first.
     pub fn stack(&self, runtime: &Runtime<'_>) -> Result<Vec<u64>, MemoryError> {
         let mut bytes = vec![0; self.stack_len * size_of::<u64>()];
-        fill(&runtime.view, self.stack_at, &mut bytes)?;
+        runtime.view.read(self.stack_at, &mut bytes)?;
         Ok((0..self.stack_len as u64).map(|index| word(&bytes, index * 8)).collect())
     }
 
@@ -70,7 +70,7 @@ impl Bucket {
         let mut buffer = [0; RECORD_BYTES_MAX];
         let Some(record) = buffer.get_mut(..length) else { return Ok(None) };
         let address = self.stack_at.wrapping_add(self.stack_len as u64 * 8);
-        fill(&runtime.view, address, record)?;
+        runtime.view.read(address, record)?;
         for _ in 0..ATTEMPTS {
             let counts = Counts::of(runtime, record, due);
             if counts.make_sense() {
@@ -82,17 +82,6 @@ impl Bucket {
             }
         }
         Ok(None)
-    }
-}
-
-/// Fills `buffer` from `address`. The cache has whole blocks, so it has nothing of a mapping that
-/// begins within one, as the runtime's chunks of buckets may: that is read past it.
-fn fill(view: &View<'_>, address: u64, buffer: &mut [u8]) -> Result<(), MemoryError> {
-    match view.read(address, buffer) {
-        Err(MemoryError::Unmapped { .. }) if view.read_once(address, buffer)? == buffer.len() => {
-            Ok(())
-        }
-        result => result,
     }
 }
 

@@ -13,10 +13,11 @@ use crate::{
     binary::Frame,
     display,
     history::{History, SiteSeries},
+    memory::Holder,
     model::retained_heap_bytes,
     overhead::Overhead,
     probe::Unavailable,
-    snapshot::{ContextNature, ContextSample, HoldingSample, RollupSample},
+    snapshot::{ContextNature, ContextSample, HolderSample, HoldingSample, RollupSample},
     symbolize::creator,
     verdict::{RssGrowth, RssShape, SiteJudgement, SiteState, State, Verdict},
 };
@@ -45,6 +46,8 @@ pub struct Inputs<'a> {
     pub names: HashMap<u64, NamedSite>,
     /// What keeps a sample of the outstanding contexts, by site.
     pub holdings: HashMap<u64, HoldingSample>,
+    /// Contexts that hold others, also without a site.
+    pub holders: Vec<HolderSample>,
     /// smaps_rollup at the start and the end.
     pub rollups: [Option<RollupSample>; 2],
     /// What it cost.
@@ -55,11 +58,20 @@ pub struct Inputs<'a> {
 
 /// Puts the report together.
 pub fn build(inputs: Inputs<'_>) -> Report {
-    let Inputs { target, history, verdict, mut names, holdings, rollups, overhead, unavailable } =
-        inputs;
+    let Inputs {
+        target,
+        history,
+        verdict,
+        mut names,
+        holdings,
+        holders,
+        rollups,
+        overhead,
+        unavailable,
+    } = inputs;
     let contexts = history.contexts().map(|totals| {
         let judgements: HashMap<u64, SiteJudgement> = verdict.sites.iter().copied().collect();
-        contexts(history, totals, &judgements, &mut names, &holdings)
+        contexts(history, totals, &judgements, &mut names, (&holdings, &holders))
     });
     let lost = history.contexts().map(|totals| {
         totals.lost.iter().map(|(reason, count)| (reason.name().to_owned(), *count)).collect()
@@ -167,7 +179,7 @@ fn contexts(
     totals: &ContextSample,
     judgements: &HashMap<u64, SiteJudgement>,
     names: &mut HashMap<u64, NamedSite>,
-    holdings: &HashMap<u64, HoldingSample>,
+    (holdings, seen): (&HashMap<u64, HoldingSample>, &[HolderSample]),
 ) -> Contexts {
     let mut sites: Vec<(Interest, Site)> = history
         .sites()
@@ -193,22 +205,33 @@ fn contexts(
         repeated_cancels: totals.repeated_cancels,
         sample_ratio: 1.0 / totals.sample_divisor as f64,
         sites: sites.into_iter().map(|(_, site)| site).collect(),
-        holders: holders(holdings),
+        holders: holders(holdings, seen),
     }
 }
 
-/// The holders of all sites, each once.
-fn holders(holdings: &HashMap<u64, HoldingSample>) -> Vec<HolderSection> {
+/// Children from which on a holder without a site is worth a line.
+const CHILDREN_MIN: u64 = 16;
+
+/// The holders of all sites and those that were found by looking, each once.
+fn holders(holdings: &HashMap<u64, HoldingSample>, seen: &[HolderSample]) -> Vec<HolderSection> {
+    let section = |holder: &Holder| HolderSection {
+        address: format!("{:#x}", holder.address),
+        type_name: holder.type_name,
+        children: holder.children,
+        growth_per_s: None,
+        sites: Vec::new(),
+    };
     let mut by_address: BTreeMap<u64, HolderSection> = BTreeMap::new();
+    for sample in seen.iter().filter(|sample| sample.holder.children >= CHILDREN_MIN) {
+        let growth_per_s = sample.growth_per_s;
+        let section = HolderSection { growth_per_s, ..section(&sample.holder) };
+        by_address.insert(sample.holder.address, section);
+    }
     for (site, holding) in holdings {
         let Some(holder) = &holding.holder else { continue };
-        let section = by_address.entry(holder.address).or_insert_with(|| HolderSection {
-            address: format!("{:#x}", holder.address),
-            type_name: holder.type_name,
-            children: holder.children,
-            growth_per_s: None,
-            sites: Vec::new(),
-        });
+        let section = by_address.entry(holder.address).or_insert_with(|| section(holder));
+        // Read later than the search, and named in the reasons.
+        section.children = holder.children;
         section.sites.push(format!("{site:016x}"));
     }
     let mut holders: Vec<_> = by_address.into_values().collect();

@@ -15,8 +15,8 @@ pub use diagnosis::{Answer, Check, Diagnosis, Lookup, Place, Probe, Variable};
 pub use goroutines::{GoroutineGroup, GoroutineProfile, render_goroutines};
 pub use inspection::{
     Change, Changes, GoroutineRow, GoroutineSection, HeapRow, HeapSection, HolderRow,
-    HolderSection, Inspected, Inspection, changes, goroutine_section, heap_section, render_changes,
-    render_inspection,
+    HoldersSection, Inspected, Inspection, changes, goroutine_section, heap_section,
+    render_changes, render_inspection,
 };
 pub use schema::{
     Contexts, Node, Report, Rss, SCHEMA_VERSION, Site, Target, TargetState, VerdictSection, Window,

@@ -187,7 +187,7 @@ pub struct Contexts {
     pub sample_ratio: f64,
     /// Sites, the most interesting first.
     pub sites: Vec<Site>,
-    /// Who holds the sites' contexts, the most children first.
+    /// Contexts that hold others, from before the trace too, the most children first.
     pub holders: Vec<HolderSection>,
 }
 
@@ -201,7 +201,7 @@ pub struct HolderSection {
     pub type_name: &'static str,
     /// How many children it has, also from before the trace.
     pub children: u64,
-    /// Growth of that; null when it was read once.
+    /// Growth of that over the trace; null when it was not found at its beginning.
     pub growth_per_s: Option<f64>,
     /// Sites of which it holds most contexts that were looked at.
     pub sites: Vec<String>,

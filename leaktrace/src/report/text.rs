@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
-use super::schema::{Contexts, Report, Site, TargetState};
+use super::schema::{Contexts, HolderSection, Report, Site, TargetState};
 use crate::{
     binary::Frame,
     display::{bytes, rate, seconds},
@@ -15,6 +15,8 @@ use crate::{
 pub const COLUMNS: usize = 100;
 /// Sites in the table; the rest is in the JSON report.
 const SITES_MAX: usize = 10;
+/// Holders that are shown.
+const HOLDERS_MAX: usize = 3;
 /// Frames of the call chain shown for a leaking site.
 const CHAIN_MAX: usize = 6;
 pub const BOLD: Style = Style::new().bold();
@@ -210,6 +212,11 @@ fn table(out: &mut String, contexts: &Contexts) {
     if contexts.sites.len() > SITES_MAX {
         let more = contexts.sites.len() - SITES_MAX;
         line(out, &format!("{DIM}  and {more} more sites (see --json){DIM:#}"));
+    }
+    for holder in contexts.holders.iter().take(HOLDERS_MAX) {
+        let grows = holder.growth_per_s.map_or_else(String::new, |g| format!(", {g:+.1}/s"));
+        let HolderSection { children, type_name, address, .. } = holder;
+        line(out, &format!("  {children} children of the {type_name} at {address}{grows}"));
     }
     let note = format!(
         "{}: {} created, {} released, {} outstanding; {} older ones released",

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fs::File, io, ops::Range, path::Path};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use procfs::process::Process;
 use rustix::fs::OFlags;
 
@@ -35,8 +35,12 @@ impl Executable {
     /// It can't be opened at all.
     pub fn of(watch: &Watch) -> Result<Self> {
         let path = format!("/proc/{}/exe", watch.identity().pid);
-        let file = File::open(&path)
-            .with_context(|| format!("can't open {path}: has the process ended?"))?;
+        let file = File::open(&path).map_err(|why| match why.kind() {
+            io::ErrorKind::PermissionDenied => {
+                anyhow!("can't open {path}: permission denied; run leaktrace as root (sudo)")
+            }
+            _ => anyhow!("can't open {path}: has the process ended? ({why})"),
+        })?;
         let mut this = Self::read(file);
         if let Err(why) = this.map(watch) {
             this.plan.unavailable.push(Unavailable::new("function names", format!("{why:#}")));

@@ -5,20 +5,25 @@
 //! first: of these it can be told whether something that is not a context keeps them. Non-goals:
 //! what that is.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 
 use super::{executable::Executable, look::Look};
 use crate::{
-    memory::{ContextReader, Standing, gc_cycles},
-    snapshot::HoldingSample,
+    memory::{ContextReader, Standing, find_holders, gc_cycles},
+    snapshot::{HolderSample, HoldingSample},
 };
 
 /// Contexts of a site that are looked at: half of them tells a majority.
 const PER_SITE: usize = 64;
 /// Collections after which nothing is left that was garbage before: one may have been under way.
 const COLLECTIONS: u32 = 2;
+/// How long the heap is searched: with more than that the first reading would be late.
+const SEARCH_TIME: Duration = Duration::from_millis(500);
 /// Spreads addresses: the golden ratio in 64 bits, as in Knuth's multiplicative hash.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -27,6 +32,8 @@ pub struct Holdings {
     look: Look,
     /// When a number of collections was seen last, oldest first: `CLOCK_MONOTONIC`, the number.
     collections: VecDeque<(u64, u32)>,
+    /// When the heap was searched first, and what held others then: address, children.
+    before: Option<(Instant, HashMap<u64, u64>)>,
 }
 
 /// Addresses of a site: those not old, then by their hash.
@@ -55,7 +62,20 @@ impl Outstanding {
 impl Holdings {
     /// Gets ready to look through `look`.
     pub const fn new(look: Look) -> Self {
-        Self { look, collections: VecDeque::new() }
+        Self { look, collections: VecDeque::new(), before: None }
+    }
+
+    /// Searches the heap for contexts that hold others, from before the trace too. The first time
+    /// gives what later ones are compared with.
+    pub fn search(&mut self, executable: &Executable) -> Result<Vec<HolderSample>> {
+        let types = executable.types().context("the types are not known")?;
+        let began = Instant::now();
+        let go_on = || began.elapsed() < SEARCH_TIME;
+        let found = find_holders(&self.look.runtime(), &types, &go_on)?.top;
+        let known = || found.iter().map(|holder| (holder.address, holder.children)).collect();
+        let (at, before) = self.before.get_or_insert_with(|| (began, known()));
+        let elapsed_s = began.duration_since(*at).as_secs_f64();
+        Ok(HolderSample::compare(before, found, elapsed_s))
     }
 
     /// Notes how many collections there were by `now_ns` (`CLOCK_MONOTONIC`).

@@ -17,7 +17,7 @@ use crate::{
     },
     probe::Unavailable,
     report::{
-        GoroutineProfile, GoroutineSection, HeapSection, HolderRow, HolderSection, Inspected,
+        GoroutineProfile, GoroutineSection, HeapSection, HolderRow, HoldersSection, Inspected,
         Inspection, SCHEMA_VERSION, goroutine_section, heap_section, pprof,
     },
     snapshot::{OwnSample, ProcessSample},
@@ -113,7 +113,7 @@ impl Inspector {
         Goroutines::read(&look.runtime(), &Options { unwind, ..Options::default() })
     }
 
-    fn holders(&self, look: &Look) -> Result<HolderSection, MemoryError> {
+    fn holders(&self, look: &Look) -> Result<HoldersSection, MemoryError> {
         let types = self.executable.types();
         let types = types.ok_or(MemoryError::NotRecognised("the executable's types"))?;
         let began = Instant::now();
@@ -123,7 +123,7 @@ impl Inspector {
             type_name: holder.type_name.to_owned(),
             children: holder.children,
         };
-        Ok(HolderSection {
+        Ok(HoldersSection {
             top: found.top.into_iter().map(row).collect(),
             found: found.with_children,
             seen_ratio: match found.spans {
@@ -199,7 +199,7 @@ struct Parts {
     heap_section: Option<HeapSection>,
     goroutines: Option<Goroutines>,
     goroutine_section: Option<GoroutineSection>,
-    holders: Option<HolderSection>,
+    holders: Option<HoldersSection>,
 }
 
 impl Parts {

@@ -96,6 +96,7 @@ pub async fn trace(
         verdict,
         names,
         holdings: found.holdings,
+        holders: found.holders,
         rollups: [first_rollup, last_rollup],
         overhead,
         unavailable,

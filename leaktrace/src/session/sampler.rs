@@ -12,7 +12,9 @@ use crate::{
     config::TraceConfig,
     history::History,
     probe::Unavailable,
-    snapshot::{ContextSample, HoldingSample, HostSample, Instant, ProcessSample, Snapshot},
+    snapshot::{
+        ContextSample, HolderSample, HoldingSample, HostSample, Instant, ProcessSample, Snapshot,
+    },
     target::Watch,
 };
 
@@ -35,6 +37,8 @@ pub struct Found {
     pub births_s: Option<HashMap<u64, Vec<f64>>>,
     /// What keeps a sample of the outstanding contexts, by site; empty when it could not be read.
     pub holdings: HashMap<u64, HoldingSample>,
+    /// Contexts that hold others, most children first.
+    pub holders: Vec<HolderSample>,
     /// By site.
     pub origins: HashMap<u64, SiteOrigin>,
     pub unavailable: Vec<Unavailable>,
@@ -59,7 +63,12 @@ impl Sampler {
         let mut this = Self { tracer, history, holdings: None, unavailable: Vec::new() };
         if this.tracer.is_some() {
             match Look::open(watch.process(), executable) {
-                Ok(look) => this.holdings = Some(Holdings::new(look)),
+                Ok(look) => {
+                    let holdings = this.holdings.insert(Holdings::new(look));
+                    if let Err(error) = holdings.search(executable) {
+                        this.give_up_on(HOLDERS, format!("{error:#}"));
+                    }
+                }
                 Err(error) => this.give_up_on(HOLDERS, format!("{error:#}")),
             }
         }
@@ -111,6 +120,7 @@ impl Sampler {
     /// Reads the survivors and the call chains, and detaches.
     pub fn finish(mut self, executable: &Executable) -> Found {
         let tracer = self.tracer.take();
+        let holders = self.holders(executable);
         let holdings = tracer.as_ref().map(|tracer| self.holdings(tracer, executable));
         let counts_have_a_gap = self.unavailable.iter().any(|missing| missing.what != HOLDERS);
         let births_s = tracer.as_ref().map(|tracer| self.births_s(tracer)).transpose();
@@ -129,9 +139,19 @@ impl Sampler {
             history: self.history,
             births_s,
             holdings: holdings.unwrap_or_default(),
+            holders,
             origins: origins.unwrap_or_default(),
             unavailable: self.unavailable,
         }
+    }
+
+    /// Contexts that hold others, and what became of them since the beginning.
+    fn holders(&mut self, executable: &Executable) -> Vec<HolderSample> {
+        let found = self.holdings.as_mut().map(|holdings| holdings.search(executable));
+        found.transpose().map(Option::unwrap_or_default).unwrap_or_else(|error| {
+            self.give_up_on(HOLDERS, format!("{error:#}"));
+            Vec::new()
+        })
     }
 
     /// What keeps the outstanding contexts. What they are found to be is not older than they.

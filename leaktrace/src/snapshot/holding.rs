@@ -89,10 +89,45 @@ impl HoldingSample {
     }
 }
 
+/// A context that holds others, and how fast it comes to hold more.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HolderSample {
+    /// As it was at the end.
+    pub holder: Holder,
+    /// Children per second since the beginning; none where it was not found then.
+    pub growth_per_s: Option<f64>,
+}
+
+impl HolderSample {
+    /// What became of the holders `before` (address and children) in `elapsed_s` seconds.
+    pub fn compare(before: &HashMap<u64, u64>, now: Vec<Holder>, elapsed_s: f64) -> Vec<Self> {
+        let grown = |holder: Holder| {
+            let before = before.get(&holder.address).filter(|_| elapsed_s > 0.0);
+            let growth = before.map(|before| holder.children as f64 - *before as f64);
+            Self { holder, growth_per_s: growth.map(|growth| growth / elapsed_s) }
+        };
+        now.into_iter().map(grown).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::HoldingSample;
+    use std::collections::HashMap;
+
+    use super::{HolderSample, HoldingSample};
     use crate::memory::{Holder, Holding, Standing};
+
+    #[test]
+    fn a_holder_that_was_there_before_has_a_growth() {
+        let holder =
+            |address, children| Holder { address, type_name: "*context.cancelCtx", children };
+        let before = HashMap::from([(0x1000, 100_000), (0x2000, 50)]);
+        let now = vec![holder(0x1000, 100_500), holder(0x2000, 40), holder(0x3000, 7)];
+        let growth = HolderSample::compare(&before, now.clone(), 10.0);
+        let growth: Vec<_> = growth.iter().map(|sample| sample.growth_per_s).collect();
+        assert_eq!(growth, [Some(50.0), Some(-1.0), None]);
+        assert!(HolderSample::compare(&before, now, 0.0).iter().all(|s| s.growth_per_s.is_none()));
+    }
 
     fn held(address: u64, children: u64) -> Holding {
         Holding::Held { holder: Holder { address, type_name: "*context.cancelCtx", children } }

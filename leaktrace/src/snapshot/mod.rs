@@ -9,7 +9,7 @@ mod own;
 mod process;
 
 pub use contexts::{ContextKind, ContextNature, ContextParent, ContextSample, SiteSample};
-pub use holding::HoldingSample;
+pub use holding::{HolderSample, HoldingSample};
 pub use host::HostSample;
 pub use own::OwnSample;
 pub use process::{ProcessSample, RollupSample};

@@ -39,7 +39,7 @@ pub struct Inspection {
     /// All goroutines, read from memory.
     pub goroutines: Option<GoroutineSection>,
     /// Contexts with children, found in the heap.
-    pub holders: Option<HolderSection>,
+    pub holders: Option<HoldersSection>,
     /// Resident memory of leaktrace itself at its highest.
     pub own_rss_peak_bytes: Option<u64>,
     /// What could not be had, and why.
@@ -131,7 +131,7 @@ pub struct GoroutineRow {
 
 /// Contexts that hold others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct HolderSection {
+pub struct HoldersSection {
     /// Those with most children.
     pub top: Vec<HolderRow>,
     /// Contexts with children that were found.

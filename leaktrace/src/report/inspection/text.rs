@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Changes, GoroutineSection, HeapSection, HolderSection, Inspection, diff::Change};
+use super::{Changes, GoroutineSection, HeapSection, HoldersSection, Inspection, diff::Change};
 use crate::{
     binary::Frame,
     display::{bytes, seconds},
@@ -170,7 +170,7 @@ fn goroutine_page(out: &mut String, section: &GoroutineSection) {
     out.push('\n');
 }
 
-fn holder_page(out: &mut String, section: &HolderSection) {
+fn holder_page(out: &mut String, section: &HoldersSection) {
     let seen = section.seen_ratio * 100.0;
     line(
         out,
@@ -203,20 +203,20 @@ pub fn render_changes(changes: &Changes) -> String {
     if let Some(goroutines) = changes.goroutines {
         line(&mut out, &format!("{goroutines:>+12}  goroutines"));
     }
-    let sections: [(&str, &[Change], fn(i64) -> String); 3] = [
-        ("HEAP", &changes.heap_sites, signed_bytes),
-        ("GOROUTINES", &changes.goroutine_groups, |amount| format!("{amount:+}")),
-        ("CONTEXTS THAT HOLD OTHERS", &changes.holders, |amount| format!("{amount:+}")),
-    ];
-    for (name, list, show) in sections {
-        if !list.is_empty() {
-            line(&mut out, &format!("\n  {BOLD}{name}{BOLD:#}"));
-        }
-        for change in list.iter().take(CHANGES) {
-            wrap(&mut out, &format!("{:>12} ", show(change.change)), &change.place);
-        }
-    }
+    let count = |amount| format!("{amount:+}");
+    change_list(&mut out, "HEAP", &changes.heap_sites, signed_bytes);
+    change_list(&mut out, "GOROUTINES", &changes.goroutine_groups, count);
+    change_list(&mut out, "CONTEXTS THAT HOLD OTHERS", &changes.holders, count);
     out
+}
+
+fn change_list(out: &mut String, name: &str, list: &[Change], show: impl Fn(i64) -> String) {
+    if !list.is_empty() {
+        line(out, &format!("\n  {BOLD}{name}{BOLD:#}"));
+    }
+    for change in list.iter().take(CHANGES) {
+        wrap(out, &format!("{:>12} ", show(change.change)), &change.place);
+    }
 }
 
 fn signed_bytes(amount: i64) -> String {
