@@ -14,11 +14,11 @@ const BUILDS: [(&str, &str, &[&str]); 3] = [
     ("-served-cgo", "1", &["-ldflags", "-s -w -linkmode=external"]),
 ];
 
-/// Builds what is missing or older than its source.
-pub fn build(toolchain: &Toolchain) -> Result<()> {
+/// Builds what is missing or older than its source; gives the plain build.
+pub fn build(toolchain: &Toolchain) -> Result<PathBuf> {
     for (suffix, cgo, flags) in BUILDS {
         let name = format!("go{}{suffix}", toolchain.version);
-        let program = workloads::folder().join(&name).join("served");
+        let program = program(toolchain, suffix);
         if workloads::is_current(&program, &source())? {
             continue;
         }
@@ -27,7 +27,11 @@ pub fn build(toolchain: &Toolchain) -> Result<()> {
         go.current_dir(source()).env("CGO_ENABLED", cgo).args(["build", "-trimpath"]);
         run(go.args(flags).arg("-o").arg(&program).arg("."))?;
     }
-    Ok(())
+    Ok(program(toolchain, "-served"))
+}
+
+fn program(toolchain: &Toolchain, suffix: &str) -> PathBuf {
+    workloads::folder().join(format!("go{}{suffix}", toolchain.version)).join("served")
 }
 
 /// The folder of its source.

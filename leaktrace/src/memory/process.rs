@@ -49,3 +49,37 @@ impl ReadMemory for ProcessMemory {
         Ok(done)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd as _;
+
+    use procfs::process::Process;
+
+    use super::ProcessMemory;
+    use crate::memory::ReadMemory as _;
+
+    /// SAFE-1: what was opened can't be written to.
+    #[test]
+    fn memory_is_opened_for_reading_only() {
+        let myself = Process::myself().unwrap();
+        let memory = ProcessMemory::open(&myself).unwrap();
+        let path = format!("/proc/self/fdinfo/{}", memory.0.as_raw_fd());
+        let info = std::fs::read_to_string(path).unwrap();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
+        let access = i32::from_str_radix(flags, 8).unwrap() & libc::O_ACCMODE;
+        assert_eq!(access, libc::O_RDONLY, "{info}");
+    }
+
+    #[test]
+    fn a_read_ends_where_the_mapping_ends() {
+        let value = 0x1eaf_u64;
+        let memory = ProcessMemory::open(&Process::myself().unwrap()).unwrap();
+        let mut buffer = [0; 8];
+        let address = std::ptr::from_ref(&value) as u64;
+        assert_eq!(memory.read_at(address, &mut buffer).unwrap(), 8);
+        assert_eq!(u64::from_le_bytes(buffer), value);
+        assert_eq!(memory.read_at(0, &mut buffer).unwrap(), 0);
+        assert_eq!(memory.read_at(u64::MAX - 3, &mut buffer).unwrap(), 0);
+    }
+}
