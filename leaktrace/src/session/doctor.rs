@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use super::executable::Executable;
+use super::{executable::Executable, identify};
 use crate::{
     binary::{FunctionCode, RuntimeVariable, Spot, Witnesses},
     bpf,
     display::printable,
     probe::Plan,
     report::{Answer, Check, Diagnosis, Lookup, Place, Probe, SCHEMA_VERSION, Variable},
-    target::{Identity, Selector, Watch, select},
+    target::{Selector, Watch, select},
 };
 
 /// What to examine.
@@ -34,7 +34,7 @@ pub fn examine(subject: &Subject, functions: &[String]) -> Result<Diagnosis> {
         Subject::File(path) => (path.display().to_string(), Executable::at(path)?),
         Subject::Process(selector) => {
             let process = select(selector)?;
-            let identity = Identity::of(&process)?;
+            let identity = identify(&process)?;
             let name = format!("{} (pid {})", identity.comm, identity.pid);
             (name, Executable::of(&Watch::new(process, identity))?)
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, Result};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{executable::Executable, look::Look};
+use super::{executable::Executable, identify, look::Look};
 use crate::{
     display::printable,
     memory::{
@@ -22,7 +22,7 @@ use crate::{
     },
     snapshot::{OwnSample, ProcessSample},
     symbolize::Symbolizer,
-    target::{Identity, Selector, Watch, select},
+    target::{Selector, Watch, select},
 };
 
 /// How long the heap is searched for contexts that hold others: with it a look stays within two
@@ -51,8 +51,7 @@ impl Inspector {
     /// There is no such process, or several, or its executable can't be opened.
     pub fn open(selector: &Selector) -> Result<Self> {
         let process = select(selector)?;
-        let identity = Identity::of(&process)
-            .with_context(|| format!("can't identify pid {}", process.pid()))?;
+        let identity = identify(&process)?;
         let watch = Watch::new(process, identity);
         let executable = Executable::of(&watch)?;
         let look = Look::open(watch.process(), &executable);

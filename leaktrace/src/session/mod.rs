@@ -17,7 +17,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, anyhow};
+use procfs::{ProcError, process::Process};
 use tokio::time::{Instant as Tick, sleep_until};
 
 pub use doctor::{Subject, examine};
@@ -61,8 +62,7 @@ pub async fn trace(
     let own_before = OwnSample::read();
     let process = select(&config.selector)?;
     bpf::check_features()?;
-    let identity =
-        Identity::of(&process).with_context(|| format!("can't identify pid {}", process.pid()))?;
+    let identity = identify(&process)?;
     let watch = Watch::new(process, identity);
     let executable = Executable::of(&watch)?;
     let mut sampler = Sampler::attach(config, &watch, &executable)?;
@@ -101,6 +101,20 @@ pub async fn trace(
         overhead,
         unavailable,
     }))
+}
+
+/// Who `process` is.
+///
+/// # Errors
+/// Without the right to look at it, with the way out; or it has ended.
+fn identify(process: &Process) -> Result<Identity> {
+    let pid = process.pid();
+    Identity::of(process).map_err(|why| match why {
+        ProcError::PermissionDenied(_) => {
+            anyhow!("can't look at pid {pid}: permission denied; run leaktrace as root (sudo)")
+        }
+        other => anyhow!("can't identify pid {pid}: {other}"),
+    })
 }
 
 /// Takes readings until something ends the trace.
