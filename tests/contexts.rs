@@ -270,9 +270,24 @@ fn what_leaked_before_a_trace_is_counted(version: &str) {
     assert!(reasons.contains(&format!("which has {children} children")), "{reasons}");
 }
 
+/// An HTTP client that dials all the time leaves contexts to the collector: no leak at any site.
+fn dialing_is_no_leak(version: &str) {
+    let mut served = Served::start(version, "", &["client"]);
+    let report = Trace::of(served.pid(), &["--duration", "24s", "--interval", "1s"]).report();
+    let asked = served.command("asked").as_u64().unwrap();
+    assert!(asked > 500, "{asked}");
+    let sites = report["contexts"]["sites"].as_array().unwrap();
+    assert!(sites.iter().all(|site| site["verdict"] != "leak"), "{:#}", report["contexts"]);
+    assert_ne!(report["verdict"]["state"], "leak", "{:#}", report["verdict"]);
+    let created = report["contexts"]["created"].as_u64().unwrap();
+    assert!(created > 500, "{created}");
+}
+
 #[test]
 fn a_trace_says_what_is_held() {
-    let checks: [fn(); 6] = [
+    let checks: [fn(); 8] = [
+        || dialing_is_no_leak("1.22.10"),
+        || dialing_is_no_leak("1.27.3"),
         || a_leak_is_pinned("go1.22.10"),
         || a_leak_is_pinned("go1.27.3-pie"),
         || what_nobody_holds_is_not_pinned("go1.22.10"),

@@ -43,6 +43,7 @@ fn the_counters_are_those_of_read_mem_stats() {
                 ("LastGC", found.last_gc_unix_ns),
                 ("PauseTotalNs", found.gc_pause_total_ns),
                 ("NextGC", found.next_gc_bytes),
+                ("Procs", found.processors.into()),
             ];
             for (field, value) in exact {
                 assert_eq!(truth[field].as_u64().unwrap(), value, "{field} of {name}");

@@ -31,6 +31,8 @@ pub struct RuntimeCounters {
     pub mapped_ready_bytes: u64,
     /// Of these: what the runtime needs for itself (spans, caches, collector, profile, others).
     pub runtime_bytes: u64,
+    /// How many goroutines can run at once: GOMAXPROCS.
+    pub processors: u32,
     /// Collections so far.
     pub gc_cycles: u32,
     /// Of these, those that the program asked for.
@@ -79,6 +81,7 @@ impl RuntimeCounters {
             stacks_bytes: stacks,
             mapped_ready_bytes: controller(at.mapped_ready)?,
             runtime_bytes: own,
+            processors: runtime.view.u32(runtime.addresses.of(RuntimeVariable::Processors)?)?,
             gc_cycles: count(heap.stats.numgc)?,
             gc_cycles_forced: count(heap.stats.numforcedgc)?,
             last_gc_unix_ns: stats(heap.stats.last_gc_unix)?,

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 
 use super::{executable::Executable, look::Look};
 use crate::{
-    memory::{ContextReader, Standing, find_holders, gc_cycles},
+    memory::{Allocation, ContextReader, Spans, Standing, find_holders, gc_cycles},
     snapshot::{HolderSample, HoldingSample},
 };
 
@@ -99,6 +99,16 @@ impl Holdings {
             .filter(|(_, cycles)| newest.wrapping_sub(*cycles) >= COLLECTIONS)
             .map_or(0, |(at_ns, _)| *at_ns);
         Outstanding { sites: HashMap::new(), old_before_ns }
+    }
+
+    /// Lets `ask` find out of addresses whether they are free by now. Where the heap can't be read,
+    /// and what can't be told, counts as alive.
+    pub fn with_freed<T>(&self, ask: impl FnOnce(&dyn Fn(u64) -> bool) -> T) -> T {
+        let runtime = self.look.runtime();
+        match Spans::read(&runtime) {
+            Ok(spans) => ask(&|address| matches!(spans.object(address), Ok(Allocation::Free))),
+            Err(_) => ask(&|_| false),
+        }
     }
 
     /// What keeps the contexts of the sample, by site.

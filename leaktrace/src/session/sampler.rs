@@ -120,10 +120,10 @@ impl Sampler {
     /// Reads the survivors and the call chains, and detaches.
     pub fn finish(mut self, executable: &Executable) -> Found {
         let tracer = self.tracer.take();
-        let holders = self.holders(executable);
-        let holdings = tracer.as_ref().map(|tracer| self.holdings(tracer, executable));
         let counts_have_a_gap = self.unavailable.iter().any(|missing| missing.what != HOLDERS);
         let births_s = tracer.as_ref().map(|tracer| self.births_s(tracer)).transpose();
+        let holders = self.holders(executable);
+        let holdings = tracer.as_ref().map(|tracer| self.holdings(tracer, executable));
         let origins = tracer.as_ref().map(Tracer::origins).transpose();
         let births_s = births_s.unwrap_or_else(|error| {
             self.give_up_on("the ages of outstanding contexts", &error);
@@ -173,13 +173,28 @@ impl Sampler {
         })
     }
 
-    fn births_s(&self, tracer: &Tracer) -> Result<HashMap<u64, Vec<f64>>, BpfError> {
+    /// Births of the survivors by site. What the collector has freed is none, though no event told
+    /// it: it is noted as collected.
+    fn births_s(&mut self, tracer: &Tracer) -> Result<HashMap<u64, Vec<f64>>, BpfError> {
         let start_ns = self.history.start().monotonic_ns;
-        let mut births_s: HashMap<u64, Vec<f64>> = HashMap::new();
-        tracer.for_each_live(|_, context| {
-            let birth_ns = context.created_ns.saturating_sub(start_ns);
-            births_s.entry(context.site).or_default().push(birth_ns as f64 / 1e9);
-        })?;
+        let (mut births_s, mut freed) = (HashMap::<u64, Vec<f64>>::new(), HashMap::new());
+        let mut list = |is_freed: &dyn Fn(u64) -> bool| {
+            tracer.for_each_live(|address, context| {
+                if is_freed(address) {
+                    *freed.entry(context.site).or_default() += 1;
+                    return;
+                }
+                let birth_ns = context.created_ns.saturating_sub(start_ns);
+                births_s.entry(context.site).or_default().push(birth_ns as f64 / 1e9);
+            })
+        };
+        match &self.holdings {
+            Some(holdings) => holdings.with_freed(list)?,
+            None => list(&|_| false)?,
+        }
+        let divisor = self.history.contexts().map_or(1, |contexts| contexts.sample_divisor);
+        freed.values_mut().for_each(|count: &mut u64| *count = count.saturating_mul(divisor));
+        self.history.note_collected(&freed);
         Ok(births_s)
     }
 

@@ -23,7 +23,7 @@ For every executable:
 - **Plan.** Contexts can be counted: a probe point at creation and at each release, prologues decoded; or the program has
   no such function, and the reason says so.
 - **Unknown versions** are refused by name.
-- **Runtime variables.** The nine that the readers of live memory need are located, each by at least two functions
+- **Runtime variables.** Those that the readers of live memory need are located, each by at least two functions
   that agree on it. No oracle knows them in a stripped program; `tests/variables.rs` compares them with symbol tables.
 
 Verdict *agrees*: no difference at all. *refused*: an unknown Go version, named.

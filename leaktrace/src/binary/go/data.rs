@@ -33,6 +33,8 @@ pub enum RuntimeVariable {
     GcController,
     /// `memstats`: counters (runtime/mstats.go).
     Statistics,
+    /// `gomaxprocs`: how many goroutines run at once (runtime/runtime2.go).
+    Processors,
 }
 
 /// A function, and which of its references: counted from the first or, below zero, from the last.
@@ -40,7 +42,7 @@ type Witness = (&'static str, i32);
 
 impl RuntimeVariable {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::HeapProfile,
         Self::HeapProfileCycle,
         Self::HeapProfileRate,
@@ -50,6 +52,7 @@ impl RuntimeVariable {
         Self::Heap,
         Self::GcController,
         Self::Statistics,
+        Self::Processors,
     ];
 
     /// Its name in the runtime's source.
@@ -64,6 +67,7 @@ impl RuntimeVariable {
             Self::Heap => "runtime.mheap_",
             Self::GcController => "runtime.gcController",
             Self::Statistics => "runtime.memstats",
+            Self::Processors => "runtime.gomaxprocs",
         }
     }
 
@@ -98,6 +102,11 @@ impl RuntimeVariable {
                 ("runtime.(*mcache).refill", -6),
                 ("runtime.(*mcache).allocLarge", 1),
                 ("runtime.(*mspan).setUserArenaChunkToFault", -2),
+            ],
+            Self::Processors => &[
+                ("runtime.procresize", 0),
+                ("runtime.(*scavengerState).init.func4", 0),
+                ("runtime.gcBgMarkStartWorkers", 4),
             ],
         }
     }

@@ -96,7 +96,10 @@ fn split(out: &mut String, runtime: &RuntimeCounters) {
     wrap(
         out,
         "    GC:",
-        &format!("{cycles}; the next ends at {goal}; GOGC {gogc}, GOMEMLIMIT {limit}"),
+        &format!(
+            "{cycles}; the next ends at {goal}; GOGC {gogc}, GOMEMLIMIT {limit}, GOMAXPROCS {}",
+            runtime.processors
+        ),
     );
 }
 
