@@ -125,6 +125,12 @@ fn the_files_hold_what_their_names_say() {
     );
     let figures: Value = serde_json::from_slice(&fs::read(figures).unwrap()).unwrap();
     let total = figures["goroutines"]["total"].as_i64().unwrap();
+    let sum = |field: &str| -> i64 {
+        let rows = figures["goroutines"][field].as_array().unwrap();
+        rows.iter().map(|row| row["count"].as_i64().unwrap()).sum()
+    };
+    assert_eq!((sum("groups"), sum("states")), (total, total));
+    assert!((1..total).contains(&sum("labels")), "{:#}", figures["goroutines"]["labels"]);
     let goroutines = profile(&goroutines);
     assert_eq!(goroutines.sample.iter().map(|sample| sample.value[0]).sum::<i64>(), total);
     let leak = goroutines.function.iter().any(|f| text_of(&goroutines, f.name).ends_with(".leak"));

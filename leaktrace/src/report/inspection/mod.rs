@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     binary::Frame,
-    memory::{HeapDropped, HeapEstimate, RuntimeCounters, goroutines::Lost},
+    memory::{
+        HeapDropped, HeapEstimate, RuntimeCounters,
+        goroutines::{Label, Lost},
+    },
     probe::Unavailable,
 };
 
@@ -104,8 +107,30 @@ pub struct GoroutineSection {
     pub groups_total: u64,
     /// The largest groups.
     pub groups: Vec<GoroutineRow>,
+    /// How many do or wait for what.
+    pub states: Vec<StateRow>,
+    /// How many have which profiler labels; those without any are left out.
+    pub labels: Vec<LabelRow>,
     /// What could not be read.
     pub lost: Lost,
+}
+
+/// Goroutines that do the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateRow {
+    /// In the words of a goroutine dump.
+    pub state: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// Goroutines with the same profiler labels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelRow {
+    /// The labels, by key.
+    pub labels: Vec<Label>,
+    /// How many.
+    pub count: u64,
 }
 
 /// Goroutines with the same stack, made at the same place, that wait for the same.

@@ -1,10 +1,13 @@
 //! What was read out of memory, named and grouped: profiles in, sections of an inspection out.
 
-use super::{GoroutineRow, GoroutineSection, HeapRow, HeapSection};
+use super::{GoroutineRow, GoroutineSection, HeapRow, HeapSection, LabelRow, StateRow};
 use crate::{
     memory::{
         HeapEstimate, HeapProfile, HeapReading,
-        goroutines::{Creation, Goroutines, NoStack, Stack, group_by},
+        goroutines::{
+            Creation, Goroutine, Goroutines, Group, LabelsId, NoStack, Stack, by_labels, by_state,
+            group_by,
+        },
     },
     symbolize::Symbolizer,
 };
@@ -57,12 +60,17 @@ pub fn goroutine_section(
 ) -> GoroutineSection {
     let own = symbolizer.own_goroutines(goroutines);
     let total = own.len() as u64;
+    let states = by_state(own.iter().copied())
+        .into_iter()
+        .map(|group| StateRow { state: group.key.to_owned(), count: group.count });
+    let states = states.collect();
+    let labels = label_rows(&own, goroutines);
     let groups = group_by(own, |one| {
         let (creator_pc, start_pc) = (one.creator_pc, one.start_pc);
         (one.stack, Creation { creator_pc, start_pc }, one.state())
     });
     let groups_total = groups.len() as u64;
-    let row = |group: crate::memory::goroutines::Group<(Stack, Creation, &'static str)>| {
+    let row = |group: Group<(Stack, Creation, &'static str)>| {
         let (stack, creation, state) = group.key;
         let lines = symbolizer.stack_lines(goroutines.stack_of(stack));
         let longest = group.oldest_since_ns.map(|since| now_ns.saturating_sub(since) / NS_PER_S);
@@ -78,7 +86,18 @@ pub fn goroutine_section(
         }
     };
     let rows = groups.into_iter().take(ROWS_MAX).map(row).collect();
-    GoroutineSection { total, groups_total, groups: rows, lost: goroutines.lost }
+    let lost = goroutines.lost;
+    GoroutineSection { total, groups_total, groups: rows, states, labels, lost }
+}
+
+fn label_rows(own: &[&Goroutine], goroutines: &Goroutines) -> Vec<LabelRow> {
+    let groups = by_labels(own.iter().copied()).into_iter();
+    let labelled = groups.filter(|group| group.key.is_some()).take(ROWS_MAX);
+    let row = |group: Group<Option<LabelsId>>| LabelRow {
+        labels: goroutines.labels(group.key).to_vec(),
+        count: group.count,
+    };
+    labelled.map(row).collect()
 }
 
 /// Why a stack is missing, or not whole.

@@ -156,6 +156,8 @@ fn site(out: &mut String, head: &str, frames: &[Frame]) {
 fn goroutine_page(out: &mut String, section: &GoroutineSection) {
     let (total, groups) = (section.total, section.groups_total);
     line(out, &format!("  {BOLD}GOROUTINES{BOLD:#}  {total} in {groups} groups"));
+    let states = section.states.iter().map(|row| format!("{} {}", row.state, row.count));
+    wrap(out, "   ", &states.take(ROWS).collect::<Vec<_>>().join(", "));
     for row in section.groups.iter().take(ROWS) {
         let waits = row
             .longest_wait_s
