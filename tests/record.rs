@@ -13,7 +13,7 @@ use leaktrace::{
     binary::{RuntimeVariable, StackFrame, Witnesses},
     memory::{
         ProcessMemory, Recorder, Types,
-        goroutines::{CodeFrames, Unwind},
+        goroutines::{CodeFrames, Limits, Unwind},
     },
     session::Executable,
     target::Watch,
@@ -130,6 +130,8 @@ fn look(
         addresses: &facts.addresses(),
         unwind: &frames,
         contexts: &facts.contexts,
+        limits: Limits::default(),
+        times_on: u64::MAX,
     };
     let found = subject.found(&types).ok()?;
     drop(types);

@@ -30,7 +30,7 @@ fn what_is_read_is_what_the_process_said() {
         let found = recording.read(&recording.memory).found(&recording.types()).unwrap();
         assert_eq!(disagreement(truth, &found), None, "{name}");
         let count = |value: &Value| value.as_object().map_or(0, serde_json::Map::len);
-        assert!(count(&truth["goroutines"]) >= 3, "{name}");
+        assert!(count(&truth["goroutines"]) >= 2, "{name}");
         match name.split_once('-').unwrap().1 {
             "goroutines" => assert!(count(&truth["goroutines"]) > 30, "{name}"),
             "heap" => assert!(truth["heap"]["sites"].as_array().unwrap().len() > 20, "{name}"),

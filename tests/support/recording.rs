@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     fs::{self, File},
     io::{Read as _, Write as _},
@@ -22,7 +23,7 @@ use leaktrace::{
     memory::{
         Addresses, ContextReader, HeapProfile, HeapReading, Holders, ReadMemory, RecordedMemory,
         Runtime, RuntimeCounters, Standing, Types, View, find_holders,
-        goroutines::{Goroutines, Options, Unwind, by_labels, by_stack},
+        goroutines::{Goroutines, Limits, Options, Unwind, by_labels, by_stack},
     },
 };
 use serde::{Deserialize, Serialize};
@@ -137,6 +138,8 @@ impl Recording {
             addresses: &self.addresses,
             unwind: &self.facts,
             contexts: &self.facts.contexts,
+            limits: Limits::default(),
+            times_on: u64::MAX,
         }
     }
 
@@ -152,6 +155,10 @@ pub struct Subject<'a> {
     pub addresses: &'a Addresses,
     pub unwind: &'a dyn Unwind,
     pub contexts: &'a [u64],
+    /// Of goroutines.
+    pub limits: Limits,
+    /// How often `find_holders` is told to go on.
+    pub times_on: u64,
 }
 
 impl Subject<'_> {
@@ -170,12 +177,14 @@ impl Subject<'_> {
 
     pub fn goroutines(&self, by_tables: bool) -> Result<Goroutines, String> {
         let unwind = by_tables.then_some(self.unwind);
-        let options = Options { unwind, ..Options::default() };
+        let options = Options { unwind, limits: self.limits };
         Goroutines::read(&self.runtime(), &options).map_err(|why| why.to_string())
     }
 
     pub fn holders(&self, types: &Types<'_>) -> Result<Holders, String> {
-        find_holders(&self.runtime(), types, &|| true).map_err(|why| why.to_string())
+        let times = Cell::new(0);
+        let go_on = || times.replace(times.get() + 1) < self.times_on;
+        find_holders(&self.runtime(), types, &go_on).map_err(|why| why.to_string())
     }
 
     pub fn standings(&self, types: &Types<'_>) -> Result<Vec<Standing>, String> {
