@@ -211,12 +211,18 @@ fn read_all(memory: &Moving, far: bool) -> Reading {
     // Whatever numbers there are, they are numbers.
     let _ = subject.counters();
     let _ = subject.goroutines(false).map(|read| check_goroutines(&read));
-    Reading {
+    let reading = Reading {
         sites: subject.heap().map(|profile| check_heap(&profile)),
         goroutines: subject.goroutines(true).map(|read| check_goroutines(&read)),
         with_children: subject.holders(&types).map(|found| check_holders(&found)),
         standings: subject.standings(&types).map(|all| check_standings(&all, subject.contexts)),
+    };
+    // One thing that is not what it should be keeps none of the others from being found.
+    let errors = [reading.goroutines.as_ref().err(), reading.with_children.as_ref().err()];
+    for error in errors.into_iter().chain([reading.standings.as_ref().err()]).flatten() {
+        assert!(!error.starts_with("not recognised"), "{error}");
     }
+    reading
 }
 
 fn check_heap(profile: &HeapProfile) -> usize {
