@@ -6,8 +6,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+#[path = "support/moving.rs"]
+mod moving;
 #[path = "support/readers.rs"]
 mod readers;
+#[path = "support/recording.rs"]
+mod recording;
 #[path = "support/script.rs"]
 mod script;
 #[path = "support/specimen.rs"]
@@ -23,6 +27,7 @@ use std::{
 };
 
 use leaktrace::binary::Blocks;
+use moving::read_moving;
 use readers::{Answer, read_all};
 use script::read_patched;
 
@@ -39,7 +44,7 @@ fn read_whole(bytes: &[u8]) -> Answer {
 }
 
 /// Reads every input that is kept for `target`: the answers, each in time and without a panic.
-fn replay(target: &str, read: impl Fn(&[u8]) -> Option<Answer>) -> Vec<Answer> {
+fn replay<T>(target: &str, read: impl Fn(&[u8]) -> Option<T>) -> Vec<T> {
     let folders = ["corpus", "seeds"].map(|kind| folder(kind).join(target));
     let entries = folders.into_iter().flat_map(|folder| fs::read_dir(folder).unwrap());
     let mut inputs: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -73,6 +78,29 @@ fn kept_patches_of_real_programs_are_read_or_refused() {
 #[test]
 fn kept_files_are_read_or_refused() {
     check(&replay("whole", |bytes| Some(read_whole(bytes))));
+}
+
+#[test]
+fn kept_patches_of_memory_are_read_or_refused() {
+    // The recordings are read by the first script, whose time is not taken.
+    assert!(read_moving(&[0; 4]).is_some());
+    let readings = replay("memory", read_moving);
+    let whole = |reading: &&moving::Reading| {
+        let heap_and_goroutines = reading.sites.is_ok() && reading.goroutines.is_ok();
+        heap_and_goroutines && reading.with_children.is_ok() && reading.standings.is_ok()
+    };
+    let wholes = readings.iter().filter(whole).count();
+    assert!(wholes > 9 && wholes < readings.len(), "{wholes} of {}", readings.len());
+}
+
+#[test]
+fn an_empty_script_is_the_recorded_memory() {
+    for number in 0..9 {
+        let reading = read_moving(&[number, 0, 0, 0]).unwrap();
+        assert!(reading.goroutines.unwrap() > 5, "{number}");
+        assert!(reading.sites.is_ok() && reading.with_children.is_ok(), "{number}");
+        assert!(reading.standings.is_ok(), "{number}");
+    }
 }
 
 #[test]

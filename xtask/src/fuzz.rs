@@ -1,4 +1,5 @@
-//! `cargo xtask fuzz`: looks for executables that the readers mishandle, guided by coverage.
+//! `cargo xtask fuzz`: looks for executables and memory that the readers mishandle, guided by
+//! coverage.
 //!
 //! What is tried comes from `tests/fuzz/corpus`; what is found new stays under `target/` unless it
 //! is to be kept. The rustc of this repository does it: libFuzzer needs its unstable flags, not a
@@ -25,9 +26,12 @@ struct Target {
     input_max: u32,
 }
 
-/// Real executables as patches of 14 bytes; small files as they are.
-const TARGETS: [Target; 2] =
-    [Target { name: "patched", input_max: 512 }, Target { name: "whole", input_max: 4096 }];
+/// Real executables as patches of 14 bytes; small files as they are; memory as patches of 16.
+const TARGETS: [Target; 3] = [
+    Target { name: "patched", input_max: 512 },
+    Target { name: "whole", input_max: 4096 },
+    Target { name: "memory", input_max: 512 },
+];
 /// As in tests/hostile.rs.
 const SECONDS_PER_INPUT: u32 = 5;
 /// The honest executables (17 MB) and libFuzzer's own tables; each input's share is bounded by

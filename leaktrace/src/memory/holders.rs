@@ -119,7 +119,10 @@ impl Search<'_> {
                 continue;
             }
             match self.holder(address) {
-                Err(MemoryError::Unmapped { .. }) => self.found.dropped += 1,
+                // It only looked like a context, or its map like one.
+                Err(MemoryError::Unmapped { .. } | MemoryError::NotRecognised(_)) => {
+                    self.found.dropped += 1;
+                }
                 other => self.keep(other?),
             }
         }

@@ -60,3 +60,27 @@ fn children_that_are_no_contexts_of_it_prove_it_wrong() {
         }
     }
 }
+
+/// Other structs begin with an interface too, and point to something as large as a map.
+#[test]
+fn what_is_no_map_keeps_nobody_from_being_found() {
+    for mut made in Made::every_version() {
+        tree(&mut made, CONTEXTS + 80, 42);
+        let at = made.layout.contexts;
+        let background = made.itab("context.todoCtx");
+        let (context, map) = (CONTEXTS + 2 * 80, MAPS + 48);
+        made.memory.put_words(context, &[background, 0]);
+        made.memory.put_words(context + at.cancel_ctx.children, &[map]);
+        made.memory.put_words(map, &[43]);
+        match (at.hmap, at.swiss_map) {
+            (Some(hmap), _) => made.memory.put(map + hmap.b, &[60]),
+            (_, Some(swiss)) => made.memory.put_words(map + swiss.dir_len, &[1 << 40]),
+            _ => panic!("no map"),
+        }
+        let (memory, addresses) = made.finish();
+        let (runtime, types) = (memory.runtime(&addresses), memory.types());
+        let found = find_holders(&runtime, &types, &|| true).unwrap();
+        let [holder] = &found.top[..] else { panic!("{found:?}") };
+        assert_eq!((holder.address, found.dropped), (CONTEXTS, 1));
+    }
+}

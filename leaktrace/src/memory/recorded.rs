@@ -13,10 +13,14 @@ pub struct RecordedMemory {
 impl RecordedMemory {
     /// Adds `bytes` at `address`; a later piece hides what an earlier one has there.
     pub fn put(&mut self, address: u64, bytes: &[u8]) {
-        for (offset, byte) in bytes.iter().enumerate() {
-            let at = address.wrapping_add(offset as u64);
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = address.wrapping_add(done as u64);
             let page = self.pieces.entry(at & !0xfff).or_insert_with(|| vec![0; 0x1000]);
-            page[(at & 0xfff) as usize] = *byte;
+            let to = &mut page[(at & 0xfff) as usize..];
+            let length = to.len().min(bytes.len() - done);
+            to[..length].copy_from_slice(&bytes[done..done + length]);
+            done += length;
         }
     }
 
