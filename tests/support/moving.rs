@@ -185,8 +185,9 @@ pub struct Reading {
 }
 
 /// Reads the memory that `script` describes with every reader; none for less than its head.
-/// Panics where an answer is one that no memory may cause.
-pub fn read_moving(script: &[u8]) -> Option<Reading> {
+/// Only with `may_go_far` does it obey a script that asks to go far. Panics where an answer is one
+/// that no memory may cause.
+pub fn read_moving(script: &[u8], may_go_far: bool) -> Option<Reading> {
     let (head, rest) = script.split_at_checked(HEAD_BYTES)?;
     let subject = &SUBJECTS[usize::from(head[0]) % SUBJECTS.len()];
     let elsewhere = (head[1] % 2 == 1).then(|| subject.page(subject.place(le(head, 2, 2))));
@@ -197,7 +198,7 @@ pub fn read_moving(script: &[u8]) -> Option<Reading> {
     }
     let elsewhere = elsewhere.filter(|page| page.len() == PAGE_BYTES);
     let moving = Moving { subject, elsewhere, patches, readings: RefCell::default() };
-    Some(read_all(&moving, head[1] == 255))
+    Some(read_all(&moving, may_go_far && head[1] == 255))
 }
 
 /// One reader after the other; nothing is kept, so that each has all of the memory.

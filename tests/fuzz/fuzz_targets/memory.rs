@@ -17,6 +17,6 @@ static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
 
 libfuzzer_sys::fuzz_target!(
     // The recordings are read once, and are no input's memory.
-    init: drop(moving::read_moving(&[0; 4])),
-    |bytes: &[u8]| bounded(&MEMORY, || moving::read_moving(bytes))
+    init: drop(moving::read_moving(&[0; 4], false)),
+    |bytes: &[u8]| bounded(&MEMORY, || moving::read_moving(bytes, true))
 );
