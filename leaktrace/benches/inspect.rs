@@ -16,8 +16,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 const LOOKS: usize = 5;
-const PAIRS: &str = "400000";
-const ROUNDS: usize = 7;
+/// Some seconds, so that several looks fall into each round.
+const PAIRS: &str = "10000000";
+const ROUNDS: usize = 8;
 
 fn main() -> Result<()> {
     let path = |name| std::env::var_os(name).map(PathBuf::from).context(name);
@@ -33,15 +34,18 @@ fn main() -> Result<()> {
         format!("{} children", found["holders"]["top"][0]["children"])
     })?;
     let (mut quiet, mut watched) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        quiet.push(pair_ns(&churn, false)?);
-        watched.push(pair_ns(&churn, true)?);
+    for round in 0..ROUNDS {
+        // Taking turns: whatever warms up or tires hits both alike.
+        for is_watched in [round % 2 == 0, round % 2 != 0] {
+            let ns = pair_ns(&churn, is_watched)?;
+            if is_watched { &mut watched } else { &mut quiet }.push(ns);
+        }
     }
-    let (quiet, watched) = (median(quiet), median(watched));
-    println!(
-        "\na busy target, ns per create+cancel pair (median of {ROUNDS}): alone {quiet:.0}, looked at"
-    );
-    println!("once a second {watched:.0}: {:+.1} %", (watched / quiet - 1.0) * 100.0);
+    println!("\na busy target, ns per create+cancel pair: median of {ROUNDS} (least to most)");
+    for (name, ns) in [("alone", &quiet), ("looked at once a second", &watched)] {
+        let (least, most) = ns.iter().fold((f64::MAX, 0.0_f64), |(a, b), n| (a.min(*n), b.max(*n)));
+        println!("{name:<26} {:>6.0}  ({least:.0} to {most:.0})", median(ns.clone()));
+    }
     Ok(())
 }
 
