@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::{executable::Executable, identify};
 use crate::{
-    binary::{FunctionCode, RuntimeVariable, Spot, Witnesses},
+    binary::{Blocks, Elf, FuncInfo, FunctionCode, GoBinary, RuntimeVariable, Spot, Witnesses},
     bpf,
     display::printable,
     probe::Plan,
@@ -84,31 +84,46 @@ fn look_up(executable: &Executable, names: &[String]) -> Result<Vec<Lookup>> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let (file, elf, go) = executable.go().context("its Go functions are not known")?;
+    let parts = executable.go().context("its Go functions are not known")?;
+    let (file, _, go) = parts;
     let asked: Vec<_> = names.iter().map(String::as_str).collect();
     let found = go.table.find(file, &asked)?;
-    let look = |name: &&str| -> Result<Lookup> {
+    let look = |name: &&str| {
         let inlining = go.table.find_inlining(file, name)?;
-        let mut lookup = Lookup {
-            function: printable(name.as_bytes()),
-            entry: None,
-            source: None,
-            probe: Answer::Unknown { unknown: "no such function".to_owned() },
-            returns: Answer::Unknown { unknown: "no such function".to_owned() },
-            inlined_into: inlining.into_iter().map(|function| function.name).collect(),
+        let inlined_into = inlining.into_iter().map(|function| function.name).collect();
+        let lookup = match found.iter().find(|function| function.name == *name) {
+            Some(function) => described(parts, function)?,
+            None => missing(name),
         };
-        if let Some(function) = found.iter().find(|function| function.name == *name) {
-            let code = FunctionCode::read(file, elf, function.clone())?;
-            let frame = go.table.frames(file, function.entry + 1)?.pop();
-            lookup.entry = Some(function.entry);
-            lookup.source = frame.map(|frame| format!("{}:{}", frame.file, frame.start_line));
-            lookup.probe = code.behind_stack_check().map(Place::from).into();
-            let places = |spots: Vec<Spot>| spots.into_iter().map(Place::from).collect();
-            lookup.returns = code.returns().map(places).into();
-        }
-        Ok(lookup)
+        Ok(Lookup { inlined_into, ..lookup })
     };
     asked.iter().map(look).collect()
+}
+
+fn described((file, elf, go): (&Blocks, &Elf, &GoBinary), function: &FuncInfo) -> Result<Lookup> {
+    let code = FunctionCode::read(file, elf, function.clone())?;
+    let frame = go.table.frames(file, function.entry + 1)?.pop();
+    let places = |spots: Vec<Spot>| spots.into_iter().map(Place::from).collect();
+    Ok(Lookup {
+        function: function.name.clone(),
+        entry: Some(function.entry),
+        source: frame.map(|frame| format!("{}:{}", frame.file, frame.start_line)),
+        probe: code.behind_stack_check().map(Place::from).into(),
+        returns: code.returns().map(places).into(),
+        inlined_into: Vec::new(),
+    })
+}
+
+fn missing(name: &str) -> Lookup {
+    let unknown = "no such function".to_owned();
+    Lookup {
+        function: printable(name.as_bytes()),
+        entry: None,
+        source: None,
+        probe: Answer::Unknown { unknown: unknown.clone() },
+        returns: Answer::Unknown { unknown },
+        inlined_into: Vec::new(),
+    }
 }
 
 /// The evidence that a trace would have, and what it would lack.

@@ -14,7 +14,7 @@ const INLINE_DEPTH_MAX: usize = 256;
 /// One source-level frame.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Frame {
-    /// Full function name; type arguments are left out, as pprof does.
+    /// Full function name; type arguments are left out, as the runtime does in stacks.
     pub function: Arc<str>,
     /// Source file as the compiler wrote it; `-trimpath` shortens it. Unknown: `?`.
     pub file: Arc<str>,
