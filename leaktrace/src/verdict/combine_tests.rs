@@ -181,9 +181,14 @@ fn a_leak_names_its_holder() {
             type_name: "*context.cancelCtx",
             children: 100_007,
         }),
+        retained_bytes: Some(500),
         ..HoldingSample::default()
     };
     let verdict = assert_state(&Window { holding: Some(holding), ..LEAKY }, State::Leak);
+    let modelled = assert_state(&LEAKY, State::Leak);
+    let says = |verdict: &Verdict, how| verdict.reasons.iter().any(|why| why.contains(how));
+    assert!(says(&verdict, "(sizes read from memory)"), "{:#?}", verdict.reasons);
+    assert!(says(&modelled, "(modelled)"), "{:#?}", modelled.reasons);
     let held = "64 of 64 looked at are held, most by the *context.cancelCtx at 0xc000012340, which \
                 has 100007 children";
     assert!(verdict.reasons[0].contains(held), "{:#?}", verdict.reasons);

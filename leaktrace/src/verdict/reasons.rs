@@ -131,17 +131,22 @@ pub fn without_releases(
     })
 }
 
+/// How fast the leaking contexts grow in bytes of live heap, and whether that is all read from
+/// memory.
+fn leaking_bytes_per_s(evidence: &Evidence<'_>, verdict: &Verdict) -> (f64, bool) {
+    let leaking = verdict.sites.iter().filter(|(_, site)| site.state == SiteState::Leak);
+    leaking.fold((0.0, true), |(sum, all_read), (id, site)| {
+        let read = evidence.holdings.get(id).and_then(|holding| holding.retained_bytes);
+        let kind = evidence.natures.get(id).copied().unwrap_or_default().kind;
+        let each = read.unwrap_or_else(|| retained_heap_bytes(kind)) as f64;
+        (sum + site.growth.map_or(0.0, |g| g.per_s) * each, all_read && read.is_some())
+    })
+}
+
 /// How the RSS fits to the leaking contexts.
 pub fn rss_beside_leak(evidence: &Evidence<'_>, verdict: &Verdict) -> String {
-    let bytes_per_s = verdict
-        .sites
-        .iter()
-        .filter(|(_, site)| site.state == SiteState::Leak)
-        .map(|(id, site)| {
-            let kind = evidence.natures.get(id).copied().unwrap_or_default().kind;
-            site.growth.map_or(0.0, |g| g.per_s) * retained_heap_bytes(kind) as f64
-        })
-        .sum::<f64>();
+    let (bytes_per_s, all_read) = leaking_bytes_per_s(evidence, verdict);
+    let how = if all_read { "sizes read from memory" } else { "modelled" };
     match verdict.rss {
         None => "the RSS could not be read often enough for a slope".to_owned(),
         Some(rss) if rss.floor_bytes_per_s > bytes_per_s && rss.shape == RssShape::Flat => format!(
@@ -152,7 +157,7 @@ pub fn rss_beside_leak(evidence: &Evidence<'_>, verdict: &Verdict) -> String {
             "the RSS does not grow yet: the heap still has room".to_owned()
         }
         Some(rss) => format!(
-            "{}; the leaking contexts by themselves add at least {}/s of live heap (modelled), what \
+            "{}; the leaking contexts by themselves add at least {}/s of live heap ({how}), what \
              hangs on them and garbage come on top",
             grows_by(&rss),
             bytes(bytes_per_s)
