@@ -159,6 +159,11 @@ impl Executable {
         Some(self.build.as_ref()?.version.to_string())
     }
 
+    /// The experiments of its Go that may change how its memory is laid out.
+    pub fn memory_experiments(&self) -> Vec<&str> {
+        self.build.as_ref().map_or_else(Vec::new, |build| build.version.memory_experiments())
+    }
+
     /// Main module and version, else the main package's path.
     pub fn module(&self) -> Option<String> {
         let build = self.build.as_ref()?;

@@ -24,6 +24,21 @@ const LINE_BYTES_MAX: usize = 1024;
 /// A kubelet's linker flags are about 2 KB.
 const FLAGS_BYTES_MAX: usize = 64 * 1024;
 
+/// Experiments of cryptography, coverage, language and library (internal/goexperiment/flags.go, and
+/// vendors' own for FIPS).
+const HARMLESS_EXPERIMENTS: [&str; 10] = [
+    "aliastypeparams",
+    "boringcrypto",
+    "coverageredesign",
+    "jsonv2",
+    "loopvar",
+    "nocoverageredesign",
+    "opensslcrypto",
+    "rangefunc",
+    "strictfipsruntime",
+    "systemcrypto",
+];
+
 /// A Go version as the toolchain wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GoVersion(String);
@@ -37,6 +52,16 @@ impl GoVersion {
         // "go1.26.3 X:experiment" keep the runtime's layout.
         let released = matches!(rest[digits..].bytes().next(), None | Some(b'.' | b' '));
         if released { rest[..digits].parse().ok() } else { None }
+    }
+}
+
+impl GoVersion {
+    /// The experiments (`GOEXPERIMENT`) that may change how live memory is laid out: all but those
+    /// that are known to leave the runtime alone. The tables in the executable stay as they are.
+    pub fn memory_experiments(&self) -> Vec<&str> {
+        let experiments = self.0.split_once(" X:").map_or("", |(_, experiments)| experiments);
+        let known = |name: &&str| !name.is_empty() && !HARMLESS_EXPERIMENTS.contains(name);
+        experiments.split(',').filter(known).collect()
     }
 }
 
@@ -202,6 +227,14 @@ mod tests {
         ] {
             assert_eq!(GoVersion::from(text).minor(), minor, "{text}");
         }
+    }
+
+    #[test]
+    fn only_experiments_with_the_runtime_matter() {
+        let of = |text: &'static str| GoVersion(text.to_owned()).memory_experiments().join(" ");
+        assert_eq!(of("go1.25.5 X:boringcrypto,noswissmap,jsonv2"), "noswissmap");
+        assert_eq!(of("go1.25.5 X:boringcrypto"), "");
+        assert_eq!(of("go1.25.5"), "");
     }
 
     #[test]
