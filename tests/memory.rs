@@ -15,7 +15,7 @@ use support::{
 /// The counters, and what the process says before and after they were read: the scavenger goes on
 /// in between, so that it takes some tries until nothing changed.
 fn between_equal_truths(served: &mut Served, look: &Look) -> (Value, RuntimeCounters) {
-    for _ in 0..50 {
+    for _ in 0..1000 {
         let before = served.command("stats");
         let found = RuntimeCounters::read(&look.runtime()).unwrap();
         let after = served.command("stats");
@@ -23,6 +23,7 @@ fn between_equal_truths(served: &mut Served, look: &Look) -> (Value, RuntimeCoun
         if ["HeapReleased", "NumGC"].into_iter().all(same) {
             return (after, found);
         }
+        std::thread::sleep(std::time::Duration::from_millis(5));
     }
     panic!("the process is never quiet");
 }
@@ -48,14 +49,16 @@ fn the_counters_are_those_of_read_mem_stats() {
             for (field, value) in exact {
                 assert_eq!(truth[field].as_u64().unwrap(), value, "{field} of {name}");
             }
+            // Asking takes stacks and spans of its own, and what is live counts whole spans that a
+            // processor allocates from, before and not after `ReadMemStats` has flushed them.
             let near = [
-                ("HeapInuse", found.heap_in_use_bytes),
-                ("HeapAlloc", found.heap_live_bytes),
-                ("StackInuse", found.stacks_bytes),
+                ("HeapInuse", found.heap_in_use_bytes, 512),
+                ("HeapAlloc", found.heap_live_bytes, 2048),
+                ("StackInuse", found.stacks_bytes, 512),
             ];
-            for (field, value) in near {
+            for (field, value, within_kib) in near {
                 let difference = truth[field].as_u64().unwrap().abs_diff(value);
-                assert!(difference < 256 * 1024, "{field} differs by {difference}: {name}");
+                assert!(difference < within_kib << 10, "{field} differs by {difference}: {name}");
             }
             let sys = truth["Sys"].as_u64().unwrap() - truth["HeapReleased"].as_u64().unwrap();
             // Chunks of 256 KiB are counted as mapped whole, and as used by and by.
