@@ -218,6 +218,10 @@ fn a_moving_tree_is_read_without_falsehood() {
 /// What a trace of 24 s says of the sites of `file` that are marked so.
 fn traced(workload: &Workload, file: &str, mark: &str) -> (Value, Vec<Value>) {
     let report = Trace::of(workload.pid(), &["--duration", "24s", "--interval", "1s"]).report();
+    marked_sites(report, file, mark)
+}
+
+fn marked_sites(report: Value, file: &str, mark: &str) -> (Value, Vec<Value>) {
     let sites = sites_at(&report, file, marked_line(file, mark));
     let sites: Vec<_> = sites.into_iter().cloned().collect();
     assert!(!sites.is_empty(), "{report:#}");
@@ -250,6 +254,41 @@ fn what_nobody_holds_is_not_pinned(build: &str) {
         assert!(is_harmless, "{build}: {site:#}");
     }
     assert_ne!(state(&report), "leak", "{build}: {:#}", report["verdict"]);
+}
+
+/// Each reading leaves out the dead, not only the last.
+fn the_dead_are_not_outstanding_while_it_is_traced(build: &str) {
+    let workload = Workload::start(build, &["background"]);
+    let trace = Trace::of(workload.pid(), &["--duration", "24s", "--interval", "1s"]);
+    let (_report, progress) = trace.report_and_progress();
+    let counts = |line: &str| {
+        let (_, counts) = line.split_once("left: ")?;
+        let (created, outstanding) = counts.split_once(" contexts created, ")?;
+        let outstanding = outstanding.strip_suffix(" outstanding")?;
+        Some((created.parse().unwrap(), outstanding.parse().unwrap()))
+    };
+    let last: Option<(u64, u64)> = progress.lines().filter_map(counts).next_back();
+    let (created, outstanding) = last.unwrap_or_else(|| panic!("{build}: {progress}"));
+    // 200 a second, which the collector frees several times a second.
+    assert!(created > 3000 && outstanding < 500, "{build}: {progress}");
+}
+
+/// A target that the kernel kills takes its memory with it, not the evidence.
+fn a_killed_target_leaves_its_holders(build: &str) {
+    let workload = Workload::start(build, &["podsync", "-mode", "leaky"]);
+    let trace = Trace::of(workload.pid(), &["--duration", "60s", "--interval", "1s"]);
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    workload.process.signal(rustix::process::Signal::KILL);
+    let report = trace.report();
+    assert_eq!(report["target"]["state"], "ended");
+    let (report, sites) = marked_sites(report, "podsync.go", "// leak: podsync");
+    for site in &sites {
+        assert_eq!(site["pinned"], true, "{build}: {site:#}");
+        assert!(site["retained_how"].as_str().unwrap().starts_with("read from memory"));
+    }
+    let holder = &report["contexts"]["holders"][0];
+    assert!(holder["children"].as_u64().unwrap() > 100, "{build}: {:#}", report["contexts"]);
+    assert!(holder["growth_per_s"].as_f64().unwrap() > 50.0, "{build}: {:#}", report["contexts"]);
 }
 
 /// The holder has all its children, also those from before the trace.
@@ -285,7 +324,9 @@ fn dialing_is_no_leak(version: &str) {
 
 #[test]
 fn a_trace_says_what_is_held() {
-    let checks: [fn(); 8] = [
+    let checks: [fn(); 10] = [
+        || the_dead_are_not_outstanding_while_it_is_traced("go1.24.11"),
+        || a_killed_target_leaves_its_holders("go1.25.5"),
         || dialing_is_no_leak("1.22.10"),
         || dialing_is_no_leak("1.27.3"),
         || a_leak_is_pinned("go1.22.10"),

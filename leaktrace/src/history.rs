@@ -80,17 +80,6 @@ impl History {
         self.sites.values_mut().for_each(|series| series.fill(points));
     }
 
-    /// Notes that `freed` contexts of each site, which the last reading has as outstanding, were
-    /// seen to be freed.
-    pub fn note_collected(&mut self, freed: &HashMap<u64, u64>) {
-        for (site, count) in freed {
-            let Some(series) = self.sites.get_mut(site) else { continue };
-            let count = series.latest.outstanding.min(*count);
-            series.latest.outstanding -= count;
-            series.latest.collected += count;
-        }
-    }
-
     fn push_sites(&mut self, sites: HashMap<u64, SiteSample>) {
         let before = self.points.len() - 1;
         for (site, sample) in sites {

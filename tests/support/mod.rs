@@ -182,13 +182,19 @@ impl Trace {
     }
 
     /// Waits for its end; gives its report.
-    pub fn report(mut self) -> Value {
+    pub fn report(self) -> Value {
+        self.report_and_progress().0
+    }
+
+    /// Waits for its end; gives its report, and what it told meanwhile.
+    pub fn report_and_progress(mut self) -> (Value, String) {
         let mut json = String::new();
         self.process.0.stdout.take().unwrap().read_to_string(&mut json).unwrap();
         let status = self.process.0.wait().unwrap();
         let stderr = self.stderr.join().unwrap();
         assert!(status.success(), "{status}: {stderr}");
-        serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {json}\n{stderr}"))
+        let report = serde_json::from_str(&json);
+        (report.unwrap_or_else(|error| panic!("{error}: {json}\n{stderr}")), stderr)
     }
 }
 

@@ -11,7 +11,7 @@ mod read;
 
 pub use attach::{BpfError, Limits, Target, Tracer};
 pub use features::{Requirement, check as check_features, requirements};
-pub use read::{ContextReadout, SiteOrigin, SiteReadout};
+pub use read::{ContextReadout, LiveEntry, SiteOrigin, SiteReadout};
 
 #[cfg(test)]
 mod object_tests;

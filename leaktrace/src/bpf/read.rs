@@ -38,6 +38,15 @@ pub struct SiteOrigin {
     pub parent_itab: u64,
 }
 
+/// A tracked context and where it lies.
+#[derive(Debug, Clone, Copy)]
+pub struct LiveEntry {
+    /// Its live address.
+    pub address: u64,
+    /// Where and when it was made.
+    pub context: LiveContext,
+}
+
 /// Everything counted so far.
 #[derive(Debug, Clone)]
 pub struct ContextReadout {
@@ -96,18 +105,20 @@ impl Tracer {
         Ok(all)
     }
 
-    /// Calls `visit` with the address of every tracked context that is neither released nor collected.
+    /// Every tracked context that is neither released nor seen to be collected, by address.
     ///
     /// # Errors
     /// The map can't be read.
-    pub fn for_each_live(&self, mut visit: impl FnMut(u64, LiveContext)) -> Result<(), BpfError> {
-        let shift = self.sampling()?.shift;
+    pub fn live(&self) -> Result<Vec<LiveEntry>, BpfError> {
+        let (mut live, shift) = (Vec::new(), self.sampling()?.shift);
         let entries = self.limits.live_entries as usize;
         self.for_each("LIVE", entries, |address: u64, context: LiveContext| {
             if is_sampled(address, shift) {
-                visit(address, context);
+                live.push(LiveEntry { address, context });
             }
-        })
+        })?;
+        live.sort_unstable_by_key(|entry| entry.address);
+        Ok(live)
     }
 
     /// If the kernel has widened the sampling, removes the entries that it now leaves out. BPF no

@@ -187,6 +187,22 @@ impl<'r, 'a> ContextReader<'r, 'a> {
         }))
     }
 
+    /// Whether a context of package context lies at `address`: less to read than [`Self::object`].
+    ///
+    /// # Errors
+    /// Its memory can't be read.
+    pub fn is_context(&self, address: u64) -> Result<bool, MemoryError> {
+        let Allocation::Allocated { object_bytes, offset: 0, .. } = self.spans.object(address)?
+        else {
+            return Ok(false);
+        };
+        if ![self.at.cancel_ctx.bytes, self.at.timer_ctx.bytes].contains(&object_bytes) {
+            return Ok(false);
+        }
+        let itab = self.runtime.view.u64(address.wrapping_add(self.at.cancel_ctx.context))?;
+        Ok(self.types.of_itab(self.runtime, itab)?.is_some())
+    }
+
     /// What `asked` are and who holds them, in the same order. Each holder's map is walked once.
     ///
     /// # Errors

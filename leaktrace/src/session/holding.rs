@@ -1,12 +1,13 @@
-//! Who holds the outstanding contexts: a bounded sample of their addresses by site in, what keeps
-//! them out.
+//! What became of the outstanding contexts, and who holds them: their addresses in; which are no
+//! more, and what keeps a bounded sample of the others, out.
 //!
+//! Looked at with every reading, since a target that runs out of memory takes all evidence with it.
 //! The sample is the same for the same addresses. Contexts that have outlived two collections come
 //! first: of these it can be told whether something that is not a context keeps them. Non-goals:
 //! what that is.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -14,7 +15,8 @@ use anyhow::{Context as _, Result};
 
 use super::{executable::Executable, look::Look};
 use crate::{
-    memory::{Allocation, ContextReader, Spans, Standing, find_holders, gc_cycles},
+    bpf::LiveEntry,
+    memory::{ContextReader, Holder, Standing, find_holders, gc_cycles},
     snapshot::{HolderSample, HoldingSample},
 };
 
@@ -24,131 +26,230 @@ const PER_SITE: usize = 64;
 const COLLECTIONS: u32 = 2;
 /// How long the heap is searched: with more than that the first reading would be late.
 const SEARCH_TIME: Duration = Duration::from_millis(500);
+/// Who holds contexts is asked at most during one part in this many of the time.
+const ASKING_PART: u32 = 50;
+/// Before this age a context may not be filled in yet: the probe fires before it is.
+const SETTLED_NS: u64 = 1_000_000_000;
 /// Spreads addresses: the golden ratio in 64 bits, as in Knuth's multiplicative hash.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Watches collections during a trace, and looks at contexts at its end.
+/// Watches collections and contexts during a trace.
 pub struct Holdings {
     look: Look,
     /// When a number of collections was seen last, oldest first: `CLOCK_MONOTONIC`, the number.
     collections: VecDeque<(u64, u32)>,
     /// When the heap was searched first, and what held others then: address, children.
     before: Option<(Instant, HashMap<u64, u64>)>,
+    /// Contexts that no event ended but that are no more: address, when it was made.
+    gone: HashSet<(u64, u64)>,
+    /// What keeps the outstanding contexts, by site, and the holders known, at `asked`.
+    sites: HashMap<u64, HoldingSample>,
+    holders: Vec<Holder>,
+    asked: Instant,
+    /// Before this it is not asked again.
+    rest_until: Instant,
 }
 
 /// Addresses of a site: those not old, then by their hash.
 type Candidates = BTreeSet<(bool, u64, u64)>;
 
-/// The sample under construction.
-#[derive(Debug, Default)]
-pub struct Outstanding {
-    sites: HashMap<u64, Candidates>,
-    /// What was made before this has outlived the collections.
-    old_before_ns: u64,
-}
-
-impl Outstanding {
-    /// Adds a context to those that may be looked at.
-    pub fn add(&mut self, site: u64, address: u64, created_ns: u64) {
-        let candidates = self.sites.entry(site).or_default();
-        let is_new = created_ns >= self.old_before_ns;
-        candidates.insert((is_new, address.wrapping_mul(SPREAD), address));
-        if candidates.len() > PER_SITE {
-            candidates.pop_last();
-        }
-    }
-}
-
 impl Holdings {
     /// Gets ready to look through `look`.
-    pub const fn new(look: Look) -> Self {
-        Self { look, collections: VecDeque::new(), before: None }
+    pub fn new(look: Look) -> Self {
+        let now = Instant::now();
+        Self {
+            look,
+            collections: VecDeque::new(),
+            before: None,
+            gone: HashSet::new(),
+            sites: HashMap::new(),
+            holders: Vec::new(),
+            asked: now,
+            rest_until: now,
+        }
     }
 
     /// Searches the heap for contexts that hold others, from before the trace too. The first time
     /// gives what later ones are compared with.
-    pub fn search(&mut self, executable: &Executable) -> Result<Vec<HolderSample>> {
+    ///
+    /// # Errors
+    /// The memory can't be read; what was known of holders is kept.
+    pub fn search(&mut self, executable: &Executable) -> Result<()> {
         let types = executable.types().context("the types are not known")?;
         let began = Instant::now();
         let go_on = || began.elapsed() < SEARCH_TIME;
-        let found = find_holders(&self.look.runtime(), &types, &go_on)?.top;
-        let known = || found.iter().map(|holder| (holder.address, holder.children)).collect();
-        let (at, before) = self.before.get_or_insert_with(|| (began, known()));
-        let elapsed_s = began.duration_since(*at).as_secs_f64();
-        Ok(HolderSample::compare(before, found, elapsed_s))
+        self.holders = find_holders(&self.look.runtime(), &types, &go_on)?.top;
+        self.asked = began;
+        let known = || self.holders.iter().map(|holder| (holder.address, holder.children));
+        self.before.get_or_insert_with(|| (began, known().collect()));
+        Ok(())
     }
 
-    /// Notes how many collections there were by `now_ns` (`CLOCK_MONOTONIC`).
-    pub fn note_collections(&mut self, now_ns: u64) {
-        let Ok(cycles) = gc_cycles(&self.look.runtime()) else { return };
-        if self.collections.back().is_some_and(|(_, known)| *known == cycles) {
-            self.collections.pop_back();
-        }
-        self.collections.push_back((now_ns, cycles));
-        let passed = |(_, known): &(u64, u32)| cycles.wrapping_sub(*known) >= COLLECTIONS;
-        while self.collections.get(1).is_some_and(passed) {
-            self.collections.pop_front();
-        }
-    }
-
-    /// An empty sample, to which contexts made by now are added.
-    pub fn outstanding(&self) -> Outstanding {
-        let newest = self.collections.back().map_or(0, |(_, cycles)| *cycles);
-        let first = self.collections.front();
-        let old_before_ns = first
-            .filter(|(_, cycles)| newest.wrapping_sub(*cycles) >= COLLECTIONS)
-            .map_or(0, |(at_ns, _)| *at_ns);
-        Outstanding { sites: HashMap::new(), old_before_ns }
-    }
-
-    /// Lets `ask` find out of addresses whether they are free by now. Where the heap can't be read,
-    /// and what can't be told, counts as alive.
-    pub fn with_freed<T>(&self, ask: impl FnOnce(&dyn Fn(u64) -> bool) -> T) -> T {
-        let runtime = self.look.runtime();
-        match Spans::read(&runtime) {
-            Ok(spans) => ask(&|address| matches!(spans.object(address), Ok(Allocation::Free))),
-            Err(_) => ask(&|_| false),
-        }
-    }
-
-    /// What keeps the contexts of the sample, by site.
-    pub fn read(
-        &self,
+    /// Looks at the outstanding contexts `live`, sorted by address, at `now_ns`
+    /// (`CLOCK_MONOTONIC`): which are no more and, unless that takes too much of the time, who
+    /// holds the others. With `thorough` it is worth the time.
+    ///
+    /// # Errors
+    /// The memory can't be read; what was found before is kept.
+    pub fn observe(
+        &mut self,
         executable: &Executable,
-        outstanding: &Outstanding,
-    ) -> Result<HashMap<u64, HoldingSample>> {
-        let types = executable.types().context("the types are not known")?;
+        live: &[LiveEntry],
+        now_ns: u64,
+        thorough: bool,
+    ) -> Result<()> {
         let runtime = self.look.runtime();
+        let types = executable.types().context("the types are not known")?;
         let reader = ContextReader::new(&runtime, &types)?;
-        let asked: Vec<_> = outstanding
-            .sites
-            .iter()
-            .flat_map(|(site, found)| found.iter().map(|candidate| (*site, *candidate)))
-            .collect();
-        let addresses: Vec<_> = asked.iter().map(|(_, (.., address))| (*address, None)).collect();
-        let standings = reader.standings(&addresses)?;
-        let mut by_site: HashMap<u64, Vec<(&Standing, bool)>> = HashMap::new();
-        for ((site, (is_new, ..)), standing) in asked.iter().zip(&standings) {
-            by_site.entry(*site).or_default().push((standing, !is_new));
+        let gone = gone(&reader, live, now_ns);
+        note_collections(&mut self.collections, now_ns, gc_cycles(&runtime)?);
+        let began = Instant::now();
+        if thorough || began >= self.rest_until {
+            let old_before_ns = old_before_ns(&self.collections);
+            let left = live.iter().filter(|entry| !gone.contains(&key(entry)));
+            let sample = candidates(left, old_before_ns);
+            self.sites = read(&reader, &sample)?;
+            self.holders = recount(&reader, &self.holders)?;
+            self.asked = began;
+            self.rest_until = began + began.elapsed() * ASKING_PART;
         }
-        let sampled = |(site, standings)| (site, HoldingSample::new(standings));
-        Ok(by_site.into_iter().map(sampled).collect())
+        self.gone = gone;
+        Ok(())
     }
+
+    /// Whether `entry` was found to be no more.
+    pub fn is_gone(&self, entry: &LiveEntry) -> bool {
+        self.gone.contains(&key(entry))
+    }
+
+    /// What keeps the outstanding contexts, by site.
+    pub const fn sites(&self) -> &HashMap<u64, HoldingSample> {
+        &self.sites
+    }
+
+    /// Contexts that hold others, with what became of them since the beginning.
+    pub fn holders(&self) -> Vec<HolderSample> {
+        let Some((began, before)) = &self.before else { return Vec::new() };
+        let elapsed_s = self.asked.saturating_duration_since(*began).as_secs_f64();
+        HolderSample::compare(before, self.holders.clone(), elapsed_s)
+    }
+}
+
+const fn key(entry: &LiveEntry) -> (u64, u64) {
+    (entry.address, entry.context.created_ns)
+}
+
+/// Which of `live` are gone by `now_ns`: their slot is free, or another object has it. What can't
+/// be told counts as alive.
+fn gone(reader: &ContextReader<'_, '_>, live: &[LiveEntry], now_ns: u64) -> HashSet<(u64, u64)> {
+    let is_gone = |entry: &&LiveEntry| {
+        let settled = now_ns.saturating_sub(entry.context.created_ns) >= SETTLED_NS;
+        settled && matches!(reader.is_context(entry.address), Ok(false))
+    };
+    live.iter().filter(is_gone).map(key).collect()
+}
+
+/// Notes that there had been `cycles` collections by `now_ns`.
+fn note_collections(collections: &mut VecDeque<(u64, u32)>, now_ns: u64, cycles: u32) {
+    if collections.back().is_some_and(|(_, known)| *known == cycles) {
+        collections.pop_back();
+    }
+    collections.push_back((now_ns, cycles));
+    let passed = |(_, known): &(u64, u32)| cycles.wrapping_sub(*known) >= COLLECTIONS;
+    while collections.get(1).is_some_and(passed) {
+        collections.pop_front();
+    }
+}
+
+/// What was made before this has outlived [`COLLECTIONS`].
+fn old_before_ns(collections: &VecDeque<(u64, u32)>) -> u64 {
+    let newest = collections.back().map_or(0, |(_, cycles)| *cycles);
+    let first = collections.front();
+    first
+        .filter(|(_, cycles)| newest.wrapping_sub(*cycles) >= COLLECTIONS)
+        .map_or(0, |(at_ns, _)| *at_ns)
+}
+
+/// Those of each site that are to be looked at.
+fn candidates<'l>(
+    live: impl Iterator<Item = &'l LiveEntry>,
+    old_before_ns: u64,
+) -> HashMap<u64, Candidates> {
+    let mut sites: HashMap<u64, Candidates> = HashMap::new();
+    for LiveEntry { address, context } in live {
+        let candidates = sites.entry(context.site).or_default();
+        let is_new = context.created_ns >= old_before_ns;
+        candidates.insert((is_new, address.wrapping_mul(SPREAD), *address));
+        if candidates.len() > PER_SITE {
+            candidates.pop_last();
+        }
+    }
+    sites
+}
+
+/// What keeps the contexts of the sample, by site.
+fn read(
+    reader: &ContextReader<'_, '_>,
+    sample: &HashMap<u64, Candidates>,
+) -> Result<HashMap<u64, HoldingSample>> {
+    let of_site = |(site, found): (&u64, &Candidates)| {
+        let site = *site;
+        found.iter().map(move |candidate| (site, *candidate)).collect::<Vec<_>>()
+    };
+    let asked: Vec<_> = sample.iter().flat_map(of_site).collect();
+    let addresses: Vec<_> = asked.iter().map(|(_, (.., address))| (*address, None)).collect();
+    let standings = reader.standings(&addresses)?;
+    let mut by_site: HashMap<u64, Vec<(&Standing, bool)>> = HashMap::new();
+    for ((site, (is_new, ..)), standing) in asked.iter().zip(&standings) {
+        by_site.entry(*site).or_default().push((standing, !is_new));
+    }
+    let sampled = |(site, standings)| (site, HoldingSample::new(standings));
+    Ok(by_site.into_iter().map(sampled).collect())
+}
+
+/// Counts the children of known holders again; those that are no more are left out.
+fn recount(reader: &ContextReader<'_, '_>, holders: &[Holder]) -> Result<Vec<Holder>> {
+    let mut left = Vec::with_capacity(holders.len());
+    for holder in holders {
+        let now = reader.object(holder.address, None)?.filter(|now| !now.cancelled);
+        left.extend(now.map(|now| Holder { children: now.children, ..holder.clone() }));
+    }
+    Ok(left)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Outstanding, PER_SITE};
+    use std::collections::VecDeque;
+
+    use leaktrace_common::LiveContext;
+
+    use super::{LiveEntry, PER_SITE, candidates, note_collections, old_before_ns};
+
+    fn entry(address: u64, created_ns: u64) -> LiveEntry {
+        LiveEntry { address, context: LiveContext { site: 1, created_ns } }
+    }
 
     #[test]
     fn the_sample_is_bounded_and_prefers_what_is_old() {
-        let mut outstanding = Outstanding { old_before_ns: 1000, ..Outstanding::default() };
-        for index in 0..10_000 {
-            outstanding.add(1, 0xc0_0000_0000 + index * 80, 1000 + index);
-        }
-        outstanding.add(1, 7, 999);
-        let site = &outstanding.sites[&1];
+        let new = (0..10_000).map(|index| entry(0xc0_0000_0000 + index * 80, 1000 + index));
+        let live: Vec<_> = new.chain([entry(7, 999)]).collect();
+        let sites = candidates(live.iter(), 1000);
+        let site = &sites[&1];
         assert_eq!(site.len(), PER_SITE);
         assert_eq!(site.first().map(|(is_new, _, address)| (*is_new, *address)), Some((false, 7)));
+    }
+
+    #[test]
+    fn old_is_what_was_made_two_collections_ago() {
+        let mut collections = VecDeque::new();
+        for (now_ns, cycles) in [(10, 5), (20, 5), (30, 6), (40, 7), (50, 7), (60, 9)] {
+            note_collections(&mut collections, now_ns, cycles);
+            let expected = match now_ns {
+                40 | 50 => 20,
+                60 => 50,
+                _ => 0,
+            };
+            assert_eq!(old_before_ns(&collections), expected, "at {now_ns}");
+        }
     }
 }

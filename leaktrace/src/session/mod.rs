@@ -76,7 +76,7 @@ pub async fn trace(
         sampler.history().duration_s(),
         sampler.costs(),
     );
-    let found = sampler.finish(&executable);
+    let found = sampler.finish();
     let names = executable.name_sites(&watch, &found.origins);
     let natures = names.iter().map(|(site, name)| (*site, name.nature)).collect();
     let verdict = assess(&Evidence {
@@ -122,7 +122,7 @@ async fn run(
     config: &TraceConfig,
     stop: impl Future<Output = ()>,
     watch: &Watch,
-    sampler: &mut Sampler,
+    sampler: &mut Sampler<'_>,
     progress: &mut dyn Progress,
 ) -> State {
     let mut stop = pin!(stop);

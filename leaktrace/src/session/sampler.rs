@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::{executable::Executable, holding::Holdings, look::Look};
 use crate::{
-    bpf::{BpfError, Limits, SiteOrigin, Target, Tracer},
+    bpf::{Limits, LiveEntry, SiteOrigin, Target, Tracer},
     config::TraceConfig,
     history::History,
     probe::Unavailable,
@@ -20,9 +20,12 @@ use crate::{
 
 /// What memory tells of contexts, where it can be read.
 const HOLDERS: &str = "holders of contexts";
+/// What the live map tells.
+const AGES: &str = "the ages of outstanding contexts";
 
 /// Sampling state and readings of one trace.
-pub struct Sampler {
+pub struct Sampler<'e> {
+    executable: &'e Executable,
     tracer: Option<Tracer>,
     history: History,
     /// None where no contexts are counted, or memory is closed.
@@ -44,30 +47,18 @@ pub struct Found {
     pub unavailable: Vec<Unavailable>,
 }
 
-impl Sampler {
+impl<'e> Sampler<'e> {
     /// Loads and attaches what the plan asks for.
-    pub fn attach(config: &TraceConfig, watch: &Watch, executable: &Executable) -> Result<Self> {
-        let points = &executable.plan().points;
-        let tracer = if points.is_empty() {
-            None
-        } else {
-            let pid = u32::try_from(watch.identity().pid).ok().and_then(NonZeroU32::new);
-            let pid = pid.context("the target has no valid pid")?;
-            let exe = PathBuf::from(format!("/proc/{pid}/exe"));
-            let limits = Limits { live_entries: config.live_entries, log: config.bpf_log };
-            let mut tracer = Tracer::load(Target { pid, exe, code: executable.go_code() }, limits)?;
-            tracer.attach(points)?;
-            Some(tracer)
-        };
+    pub fn attach(config: &TraceConfig, watch: &Watch, executable: &'e Executable) -> Result<Self> {
+        let tracer = tracer(config, watch, executable)?;
         let history = History::new(Instant::now());
-        let mut this = Self { tracer, history, holdings: None, unavailable: Vec::new() };
+        let mut this =
+            Self { executable, tracer, history, holdings: None, unavailable: Vec::new() };
         if this.tracer.is_some() {
             match Look::open(watch.process(), executable) {
                 Ok(look) => {
-                    let holdings = this.holdings.insert(Holdings::new(look));
-                    if let Err(error) = holdings.search(executable) {
-                        this.give_up_on(HOLDERS, format!("{error:#}"));
-                    }
+                    this.holdings = Some(Holdings::new(look));
+                    this.search();
                 }
                 Err(error) => this.give_up_on(HOLDERS, format!("{error:#}")),
             }
@@ -98,7 +89,7 @@ impl Sampler {
     /// Takes a reading.
     pub fn sample(&mut self, watch: &Watch) {
         let readout = self.tracer.as_mut().map(Tracer::read).transpose();
-        let contexts = match readout {
+        let mut contexts = match readout {
             Ok(readout) => readout.map(|readout| ContextSample::new(&readout)),
             Err(error) => {
                 self.give_up_on("context counts", &error);
@@ -106,8 +97,14 @@ impl Sampler {
             }
         };
         let at = Instant::now();
-        if let Some(holdings) = &mut self.holdings {
-            holdings.note_collections(at.monotonic_ns);
+        let live = self.observe(at, false);
+        if let (Some(contexts), Some(holdings), Some(live)) = (&mut contexts, &self.holdings, live)
+        {
+            let mut gone: HashMap<u64, u64> = HashMap::new();
+            for entry in live.iter().filter(|entry| holdings.is_gone(entry)) {
+                *gone.entry(entry.context.site).or_default() += 1;
+            }
+            contexts.note_collected(&gone);
         }
         self.history.push(Snapshot {
             at,
@@ -117,85 +114,70 @@ impl Sampler {
         });
     }
 
+    /// Lists the outstanding contexts and looks at them in memory.
+    fn observe(&mut self, at: Instant, thorough: bool) -> Option<Vec<LiveEntry>> {
+        let tracer = self.tracer.as_ref()?;
+        let live = match tracer.live() {
+            Ok(live) => live,
+            Err(error) => {
+                self.give_up_on(AGES, &error);
+                return None;
+            }
+        };
+        let executable = self.executable;
+        let observed = self
+            .holdings
+            .as_mut()
+            .map(|holdings| holdings.observe(executable, &live, at.monotonic_ns, thorough));
+        if let Some(Err(error)) = observed {
+            self.give_up_on(HOLDERS, format!("{error:#}"));
+        }
+        Some(live)
+    }
+
+    /// Searches the heap for contexts that hold others.
+    fn search(&mut self) {
+        let executable = self.executable;
+        let searched = self.holdings.as_mut().map(|holdings| holdings.search(executable));
+        if let Some(Err(error)) = searched {
+            self.give_up_on(HOLDERS, format!("{error:#}"));
+        }
+    }
+
     /// Reads the survivors and the call chains, and detaches.
-    pub fn finish(mut self, executable: &Executable) -> Found {
-        let tracer = self.tracer.take();
+    pub fn finish(mut self) -> Found {
         let counts_have_a_gap = self.unavailable.iter().any(|missing| missing.what != HOLDERS);
-        let births_s = tracer.as_ref().map(|tracer| self.births_s(tracer)).transpose();
-        let holders = self.holders(executable);
-        let holdings = tracer.as_ref().map(|tracer| self.holdings(tracer, executable));
-        let origins = tracer.as_ref().map(Tracer::origins).transpose();
-        let births_s = births_s.unwrap_or_else(|error| {
-            self.give_up_on("the ages of outstanding contexts", &error);
-            None
-        });
+        let live = self.observe(Instant::now(), true);
+        self.search();
+        // Counts with a gap are no ground for a judgement of sites.
+        let births_s = live.filter(|_| !counts_have_a_gap).map(|live| self.births_s(&live));
+        let origins = self.tracer.take().as_ref().map(Tracer::origins).transpose();
         let origins = origins.unwrap_or_else(|error| {
             self.give_up_on("call chains", &error);
             None
         });
-        // Counts with a gap are no ground for a judgement of sites.
-        let births_s = births_s.filter(|_| !counts_have_a_gap);
+        let holdings = self.holdings.as_ref();
         Found {
-            history: self.history,
             births_s,
-            holdings: holdings.unwrap_or_default(),
-            holders,
+            holdings: holdings.map(|holdings| holdings.sites().clone()).unwrap_or_default(),
+            holders: holdings.map(Holdings::holders).unwrap_or_default(),
             origins: origins.unwrap_or_default(),
+            history: self.history,
             unavailable: self.unavailable,
         }
     }
 
-    /// Contexts that hold others, and what became of them since the beginning.
-    fn holders(&mut self, executable: &Executable) -> Vec<HolderSample> {
-        let found = self.holdings.as_mut().map(|holdings| holdings.search(executable));
-        found.transpose().map(Option::unwrap_or_default).unwrap_or_else(|error| {
-            self.give_up_on(HOLDERS, format!("{error:#}"));
-            Vec::new()
-        })
-    }
-
-    /// What keeps the outstanding contexts. What they are found to be is not older than they.
-    fn holdings(
-        &mut self,
-        tracer: &Tracer,
-        executable: &Executable,
-    ) -> HashMap<u64, HoldingSample> {
-        let Some(holdings) = self.holdings.take() else { return HashMap::new() };
-        let mut outstanding = holdings.outstanding();
-        let listed = tracer.for_each_live(|address, context| {
-            outstanding.add(context.site, address, context.created_ns);
-        });
-        let read =
-            listed.map_err(Into::into).and_then(|()| holdings.read(executable, &outstanding));
-        read.unwrap_or_else(|error| {
-            self.give_up_on(HOLDERS, format!("{error:#}"));
-            HashMap::new()
-        })
-    }
-
-    /// Births of the survivors by site. What the collector has freed is none, though no event told
-    /// it: it is noted as collected.
-    fn births_s(&mut self, tracer: &Tracer) -> Result<HashMap<u64, Vec<f64>>, BpfError> {
+    /// Births of the survivors by site.
+    fn births_s(&self, live: &[LiveEntry]) -> HashMap<u64, Vec<f64>> {
         let start_ns = self.history.start().monotonic_ns;
-        let (mut births_s, mut freed) = (HashMap::<u64, Vec<f64>>::new(), HashMap::new());
-        let mut list = |is_freed: &dyn Fn(u64) -> bool| {
-            tracer.for_each_live(|address, context| {
-                if is_freed(address) {
-                    *freed.entry(context.site).or_default() += 1;
-                    return;
-                }
-                let birth_ns = context.created_ns.saturating_sub(start_ns);
-                births_s.entry(context.site).or_default().push(birth_ns as f64 / 1e9);
-            })
-        };
-        match &self.holdings {
-            Some(holdings) => holdings.with_freed(list)?,
-            None => list(&|_| false)?,
+        let is_gone =
+            |entry: &&LiveEntry| self.holdings.as_ref().is_some_and(|known| known.is_gone(entry));
+        let mut births_s = HashMap::<u64, Vec<f64>>::new();
+        for LiveEntry { context, .. } in live.iter().filter(|entry| !is_gone(entry)) {
+            let birth_ns = context.created_ns.saturating_sub(start_ns);
+            births_s.entry(context.site).or_default().push(birth_ns as f64 / 1e9);
         }
-        let divisor = self.history.contexts().map_or(1, |contexts| contexts.sample_divisor);
-        freed.values_mut().for_each(|count: &mut u64| *count = count.saturating_mul(divisor));
-        self.history.note_collected(&freed);
-        Ok(births_s)
+        births_s
     }
 
     fn give_up_on(&mut self, what: &str, error: impl std::fmt::Display) {
@@ -203,4 +185,19 @@ impl Sampler {
             self.unavailable.push(Unavailable::new(what, error));
         }
     }
+}
+
+/// The programs that the plan asks for, attached; none if it asks for none.
+fn tracer(config: &TraceConfig, watch: &Watch, executable: &Executable) -> Result<Option<Tracer>> {
+    let points = &executable.plan().points;
+    if points.is_empty() {
+        return Ok(None);
+    }
+    let pid = u32::try_from(watch.identity().pid).ok().and_then(NonZeroU32::new);
+    let pid = pid.context("the target has no valid pid")?;
+    let exe = PathBuf::from(format!("/proc/{pid}/exe"));
+    let limits = Limits { live_entries: config.live_entries, log: config.bpf_log };
+    let mut tracer = Tracer::load(Target { pid, exe, code: executable.go_code() }, limits)?;
+    tracer.attach(points)?;
+    Ok(Some(tracer))
 }

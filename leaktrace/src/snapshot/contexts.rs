@@ -97,6 +97,17 @@ impl ContextSample {
         }
     }
 
+    /// Notes that `gone` tracked contexts of each site, which count as outstanding, are no more, though
+    /// no event told it.
+    pub fn note_collected(&mut self, gone: &HashMap<u64, u64>) {
+        for (site, count) in gone {
+            let Some(sample) = self.sites.get_mut(site) else { continue };
+            let count = count.saturating_mul(self.sample_divisor).min(sample.outstanding);
+            sample.outstanding -= count;
+            sample.collected += count;
+        }
+    }
+
     /// Whether `site` only stands for creations whose site is not known.
     pub const fn is_overflow(site: u64) -> bool {
         site == OVERFLOW_SITE
@@ -154,7 +165,9 @@ fn scaled(counters: &SiteCounters, alive: u64, tracked: u64, gone: u64) -> (u64,
 
 #[cfg(test)]
 mod tests {
-    use super::site_sample;
+    use std::collections::HashMap;
+
+    use super::{ContextSample, site_sample};
     use crate::bpf::SiteReadout;
     use leaktrace_common::SiteCounters;
 
@@ -203,6 +216,27 @@ mod tests {
     fn a_site_outside_the_sample_is_unknown_but_for_its_creations() {
         let sample = site_sample(&readout(10, 0, [0; 3]), 4);
         assert_eq!((sample.created, sample.released, sample.outstanding), (10, 0, 0));
+    }
+
+    #[test]
+    fn the_dead_are_no_longer_outstanding() {
+        let site = site_sample(&readout(1000, 260, [165, 55, 10]), 2);
+        let mut contexts = ContextSample {
+            sites: HashMap::from([(1, site)]),
+            released_untracked: 0,
+            repeated_cancels: 0,
+            probe_hits: 0,
+            sample_divisor: 4,
+            lost: Vec::new(),
+        };
+        contexts.note_collected(&HashMap::from([(1, 10), (2, 5)]));
+        let counts = |contexts: &ContextSample| {
+            let site = &contexts.sites[&1];
+            (site.released, site.collected, site.outstanding)
+        };
+        assert_eq!(counts(&contexts), (660, 260, 80));
+        contexts.note_collected(&HashMap::from([(1, 1000)]));
+        assert_eq!(counts(&contexts), (660, 340, 0));
     }
 
     #[test]
