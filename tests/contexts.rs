@@ -236,6 +236,10 @@ fn a_leak_is_pinned(build: &str) {
         assert_eq!((&site["verdict"], &site["pinned"]), (&"leak".into(), &true.into()), "{site:#}");
         assert!(site["retained_how"].as_str().unwrap().starts_with("read from memory"));
         assert!((100..=3000).contains(&site["retained_bytes_each"].as_u64().unwrap()), "{site:#}");
+        // The payload of 2048 bytes hangs above the context, in a slice in a valueCtx: 24 and 48.
+        let reached = site["reached_bytes_each"].as_u64().unwrap();
+        let payload = reached - site["retained_bytes_each"].as_u64().unwrap();
+        assert!((2048 + 72 - 100..=2048 + 72 + 200).contains(&payload), "{site:#}");
     }
     let holders = report["contexts"]["holders"].as_array().unwrap();
     assert!(!holders.is_empty(), "{build}: {:#}", report["contexts"]);
@@ -269,8 +273,8 @@ fn the_dead_are_not_outstanding_while_it_is_traced(build: &str) {
     };
     let last: Option<(u64, u64)> = progress.lines().filter_map(counts).next_back();
     let (created, outstanding) = last.unwrap_or_else(|| panic!("{build}: {progress}"));
-    // 200 a second, which the collector frees several times a second.
-    assert!(created > 3000 && outstanding < 500, "{build}: {progress}");
+    // The collector frees them several times a second.
+    assert!(created > 1000 && outstanding < created / 4, "{build}: {progress}");
 }
 
 /// A target that the kernel kills takes its memory with it, not the evidence.

@@ -7,20 +7,16 @@
 
 mod ancestors;
 mod retained;
-
-use std::collections::{HashMap, HashSet};
+mod standings;
 
 use serde::Serialize;
 
-use super::{
-    Allocation, MemoryError, Runtime, Spans, Types, children::child_count, visit_children,
-};
+use super::{Allocation, MemoryError, Runtime, Spans, Types, children::child_count};
 use crate::binary::layout::contexts::Contexts;
 
 pub use ancestors::{Ancestor, Holder, Interface};
+pub use standings::{Holding, Standing};
 
-/// Walks of one holder's map until it is given up: it changes too fast.
-const WALKS_MAX: usize = 4;
 /// `hasMonotonic` (time/time.go): the seconds are in the first word.
 const HAS_MONOTONIC: u64 = 1 << 63;
 /// Bits of nanoseconds (`nsecShift`) and of seconds in the first word of a `time.Time`.
@@ -88,46 +84,6 @@ pub struct ContextObject {
     pub swept: bool,
 }
 
-/// What keeps a context alive.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Holding {
-    /// The children map of an ancestor, until one of them is cancelled.
-    Held {
-        /// The ancestor.
-        holder: Holder,
-    },
-    /// Its timer, until then.
-    HeldUntil {
-        /// Nanoseconds since 1970.
-        deadline_unix_ns: i64,
-    },
-    /// Nothing in package context: it is garbage, unless the program's own data keep it.
-    Nobody,
-    /// It was cancelled, and holds on to nothing.
-    Cancelled,
-    /// It was collected, or the address has been given to something else since.
-    Freed,
-    /// It can't be told.
-    Unknown {
-        /// Why.
-        why: String,
-    },
-}
-
-/// The answer for one context.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Standing {
-    /// The address asked for.
-    pub address: u64,
-    /// What keeps it.
-    pub holding: Holding,
-    /// The last collection is taken into account: it is not garbage that waits to be swept.
-    pub swept: bool,
-    /// Heap bytes that it keeps by itself; 0 once it is freed.
-    pub retained_bytes: u64,
-}
-
 /// Reads contexts out of a process's memory.
 pub struct ContextReader<'r, 'a> {
     pub(super) runtime: &'r Runtime<'a>,
@@ -135,9 +91,6 @@ pub struct ContextReader<'r, 'a> {
     pub(super) spans: Spans<'r, 'a>,
     pub(super) at: &'static Contexts,
 }
-
-/// A context that a holder would hold: its place in the answer, and itself.
-type Claim = (usize, ContextObject);
 
 impl<'r, 'a> ContextReader<'r, 'a> {
     /// A reader of the memory as it is from now on.
@@ -203,138 +156,6 @@ impl<'r, 'a> ContextReader<'r, 'a> {
         Ok(self.types.of_itab(self.runtime, itab)?.is_some())
     }
 
-    /// What `asked` are and who holds them, in the same order. Each holder's map is walked once.
-    ///
-    /// # Errors
-    /// The memory is closed, or too much was read; a part that can't be read is `Unknown`.
-    pub fn standings(
-        &self,
-        asked: &[(u64, Option<ContextType>)],
-    ) -> Result<Vec<Standing>, MemoryError> {
-        let mut standings = Vec::with_capacity(asked.len());
-        let mut claims: HashMap<u64, (Holder, Vec<Claim>)> = HashMap::new();
-        for (address, kind) in asked {
-            let index = standings.len();
-            let read = self.object(*address, *kind);
-            let (standing, claim) = self.settle(*address, read)?;
-            standings.push(standing);
-            if let Some((object, holder)) = claim {
-                let (_, members) = claims.entry(holder.address).or_insert((holder, Vec::new()));
-                members.push((index, object));
-            }
-        }
-        let mut claims: Vec<_> = claims.into_values().collect();
-        claims.sort_by_key(|(holder, _)| holder.address);
-        for (holder, members) in claims {
-            self.settle_claims(&holder, &members, &mut standings)?;
-        }
-        Ok(standings)
-    }
-
-    /// What can be said without the holder's map, and who that would be.
-    fn settle(
-        &self,
-        address: u64,
-        read: Result<Option<ContextObject>, MemoryError>,
-    ) -> Result<(Standing, Option<(ContextObject, Holder)>), MemoryError> {
-        let object = match read {
-            Ok(Some(object)) => object,
-            Ok(None) => {
-                let holding = Holding::Freed;
-                return Ok((Standing { address, holding, swept: true, retained_bytes: 0 }, None));
-            }
-            Err(MemoryError::Unmapped { address: at }) => {
-                let holding = unknown(format!("no memory at {at:#x}"));
-                return Ok((Standing { address, holding, swept: false, retained_bytes: 0 }, None));
-            }
-            Err(error) => return Err(error),
-        };
-        let mut claim = None;
-        let holding = match (object.cancelled, object.deadline_unix_ns) {
-            (true, _) => Holding::Cancelled,
-            (false, Some(deadline_unix_ns)) => Holding::HeldUntil { deadline_unix_ns },
-            (false, None) => match self.ancestor(object.parent)? {
-                Ancestor::Holder(holder) => {
-                    claim = Some((object, holder));
-                    unknown("its holder's children were not read")
-                }
-                Ancestor::Root { .. } => Holding::Nobody,
-                Ancestor::Unknown { why } => Holding::Unknown { why },
-            },
-        };
-        let retained_bytes = self.retained_bytes(&object)?;
-        Ok((Standing { address, holding, swept: object.swept, retained_bytes }, claim))
-    }
-
-    /// Looks for the claimed contexts in the holder's map.
-    fn settle_claims(
-        &self,
-        holder: &Holder,
-        claims: &[Claim],
-        standings: &mut [Standing],
-    ) -> Result<(), MemoryError> {
-        let (found, complete, share) = self.members(holder, claims)?;
-        for (index, object) in claims {
-            let Some(standing) = standings.get_mut(*index) else { continue };
-            standing.holding = if found.contains(&object.address) {
-                standing.retained_bytes = standing.retained_bytes.saturating_add(share);
-                Holding::Held { holder: holder.clone() }
-            } else if !complete {
-                unknown("the children of its holder change too fast")
-            } else {
-                self.left_alone(object)?
-            };
-        }
-        Ok(())
-    }
-
-    /// What a context is that its holder does not hold: it may have been cancelled meanwhile.
-    fn left_alone(&self, object: &ContextObject) -> Result<Holding, MemoryError> {
-        match self.object(object.address, Some(object.kind)) {
-            Ok(None) => Ok(Holding::Freed),
-            Ok(Some(now)) if now.cancelled => Ok(Holding::Cancelled),
-            Ok(Some(_)) => Ok(Holding::Nobody),
-            Err(MemoryError::Unmapped { address }) => {
-                Ok(unknown(format!("no memory at {address:#x}")))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Which of `claims` are in the holder's map, whether all of it was seen, and the bytes of the
-    /// map for each child.
-    fn members(
-        &self,
-        holder: &Holder,
-        claims: &[Claim],
-    ) -> Result<(HashSet<u64>, bool, u64), MemoryError> {
-        let wanted: HashSet<u64> = claims.iter().map(|(_, object)| object.address).collect();
-        let mut found = HashSet::new();
-        let mut share = 0;
-        let field = holder.address.wrapping_add(self.at.cancel_ctx.children);
-        for _ in 0..WALKS_MAX {
-            let walked = self.runtime.view.u64(field).and_then(|map| {
-                visit_children(self.runtime, map, &mut |entry| {
-                    if wanted.contains(&entry.data) {
-                        found.insert(entry.data);
-                    }
-                    true
-                })
-            });
-            let walk = match walked {
-                Ok(walk) => walk,
-                // It changes under the reader.
-                Err(MemoryError::Unmapped { .. } | MemoryError::NotRecognised(_)) => continue,
-                Err(error) => return Err(error),
-            };
-            share = walk.bytes / walk.count.max(1);
-            if walk.complete || found.len() == wanted.len() {
-                return Ok((found, true, share));
-            }
-        }
-        Ok((found, false, share))
-    }
-
     /// The type of the context at `address`, of `object_bytes`; none if it can't be one.
     fn kind(
         &self,
@@ -383,10 +204,6 @@ impl<'r, 'a> ContextReader<'r, 'a> {
         let view = &self.runtime.view;
         Ok(Interface { itab: view.u64(address)?, data: view.u64(address.wrapping_add(8))? })
     }
-}
-
-fn unknown(why: impl Into<String>) -> Holding {
-    Holding::Unknown { why: why.into() }
 }
 
 /// Nanoseconds since 1970 of a `time.Time` by its first two words (time/time.go).

@@ -34,6 +34,15 @@ pub enum Allocation {
     NotHeap,
 }
 
+/// An object that is allocated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct HeapObject {
+    pub start: u64,
+    /// Of its size class.
+    pub bytes: u64,
+    pub pointer_free: bool,
+}
+
 /// A span in use, as far as it is needed here. Addresses are live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
@@ -109,6 +118,21 @@ impl<'r, 'a> Spans<'r, 'a> {
         Ok(match self.object(address)? {
             Allocation::Allocated { object_bytes, .. } => object_bytes,
             Allocation::Free | Allocation::NotHeap => 0,
+        })
+    }
+
+    /// The object that `address` points into; none if nothing is allocated there.
+    pub(super) fn object_around(&self, address: u64) -> Result<Option<HeapObject>, MemoryError> {
+        let Some(span) = self.span_address(address)?.filter(|span| *span != 0) else {
+            return Ok(None);
+        };
+        let Some(span) = self.span(span)? else { return Ok(None) };
+        Ok(match self.object_in(&span, address)? {
+            Allocation::Allocated { object_bytes: bytes, offset, .. } => {
+                let start = address.wrapping_sub(offset);
+                Some(HeapObject { start, bytes, pointer_free: span.pointer_free })
+            }
+            Allocation::Free | Allocation::NotHeap => None,
         })
     }
 

@@ -292,6 +292,7 @@ fn site(
 ) -> Site {
     let growth = judgement.and_then(|judgement| judgement.growth);
     let read = holding.and_then(|holding| holding.retained_bytes);
+    let reached = holding.and_then(|holding| holding.reached_bytes);
     let retained_bytes_each = read.unwrap_or_else(|| retained_heap_bytes(name.nature.kind));
     Site {
         id: format!("{id:016x}"),
@@ -306,7 +307,9 @@ fn site(
         growth_per_s: growth.map(|growth| growth.per_s),
         growth_interval: growth.map(|growth| [growth.low, growth.high]),
         retained_bytes_each,
-        estimated_bytes_per_s: growth.map(|growth| growth.per_s * retained_bytes_each as f64),
+        reached_bytes_each: reached,
+        estimated_bytes_per_s: growth
+            .map(|growth| growth.per_s * reached.unwrap_or(retained_bytes_each) as f64),
         retained_how: match read {
             Some(_) => "read from memory: the objects of the median context",
             None => "modelled: least heap bytes of a forgotten context of this kind",

@@ -254,7 +254,10 @@ pub struct Site {
     pub growth_interval: Option<[f64; 2]>,
     /// Heap bytes each keeps, at least.
     pub retained_bytes_each: u64,
-    /// growth_per_s x retained_bytes_each: live heap, at least.
+    /// Heap bytes that hang on the average context of a sample and on no other of it, itself included;
+    /// read from memory. Something else that was not looked at may lead there too.
+    pub reached_bytes_each: Option<u64>,
+    /// growth_per_s x reached_bytes_each, without it x retained_bytes_each: live heap.
     pub estimated_bytes_per_s: Option<f64>,
     /// How the last two were had.
     pub retained_how: &'static str,

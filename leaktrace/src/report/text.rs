@@ -105,12 +105,18 @@ fn leak(out: &mut String, site: &Site) {
         ),
     );
     if let (Some(growth), Some(estimate)) = (site.growth_per_s, site.estimated_bytes_per_s) {
+        let each = site.reached_bytes_each.map_or_else(
+            || format!("at least {} B each", site.retained_bytes_each),
+            |reached| {
+                let own = site.retained_bytes_each;
+                format!("{own} B each, {} with what hangs on it", bytes(reached as f64))
+            },
+        );
         line(
             out,
             &format!(
-                "  grows by {} contexts/s; at least {} B each ({}): {}/s of live heap",
+                "  grows by {} contexts/s; {each} ({}): {}/s of live heap",
                 rate(growth),
-                site.retained_bytes_each,
                 site.retained_how.split(':').next().unwrap_or_default(),
                 bytes(estimate),
             ),

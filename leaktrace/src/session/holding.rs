@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result};
 use super::{executable::Executable, look::Look};
 use crate::{
     bpf::LiveEntry,
-    memory::{ContextReader, Holder, Standing, find_holders, gc_cycles},
+    memory::{ContextReader, Holder, Holding, Standing, find_holders, gc_cycles},
     snapshot::{HolderSample, HoldingSample},
 };
 
@@ -28,6 +28,13 @@ const COLLECTIONS: u32 = 2;
 const SEARCH_TIME: Duration = Duration::from_millis(500);
 /// Who holds contexts is asked at most during one part in this many of the time.
 const ASKING_PART: u32 = 50;
+/// Sites of which it is asked what hangs on their contexts: those with the most outstanding ones.
+const SITES_REACHED: usize = 8;
+/// Contexts whose belongings are compared at least: with fewer, what all share would look like
+/// one's own.
+const HELD_MIN: usize = 8;
+/// How long the belongings of one site's contexts are followed.
+const REACH_TIME: Duration = Duration::from_millis(50);
 /// Before this age a context may not be filled in yet: the probe fires before it is.
 const SETTLED_NS: u64 = 1_000_000_000;
 /// Spreads addresses: the golden ratio in 64 bits, as in Knuth's multiplicative hash.
@@ -49,9 +56,6 @@ pub struct Holdings {
     /// Before this it is not asked again.
     rest_until: Instant,
 }
-
-/// Addresses of a site: those not old, then by their hash.
-type Candidates = BTreeSet<(bool, u64, u64)>;
 
 impl Holdings {
     /// Gets ready to look through `look`.
@@ -107,8 +111,7 @@ impl Holdings {
         if thorough || began >= self.rest_until {
             let old_before_ns = old_before_ns(&self.collections);
             let left = live.iter().filter(|entry| !gone.contains(&key(entry)));
-            let sample = candidates(left, old_before_ns);
-            self.sites = read(&reader, &sample)?;
+            self.sites = read(&reader, &outstanding(left, old_before_ns))?;
             self.holders = recount(&reader, &self.holders)?;
             self.asked = began;
             self.rest_until = began + began.elapsed() * ASKING_PART;
@@ -170,41 +173,86 @@ fn old_before_ns(collections: &VecDeque<(u64, u32)>) -> u64 {
         .map_or(0, |(at_ns, _)| *at_ns)
 }
 
-/// Those of each site that are to be looked at.
-fn candidates<'l>(
+/// The outstanding contexts of one site.
+#[derive(Default)]
+struct Outstanding {
+    count: u64,
+    /// Those to be looked at: the old ones first, then by the hashes of their addresses.
+    chosen: BTreeSet<(bool, u64, u64)>,
+}
+
+/// The outstanding contexts by site.
+fn outstanding<'l>(
     live: impl Iterator<Item = &'l LiveEntry>,
     old_before_ns: u64,
-) -> HashMap<u64, Candidates> {
-    let mut sites: HashMap<u64, Candidates> = HashMap::new();
+) -> HashMap<u64, Outstanding> {
+    let mut sites: HashMap<u64, Outstanding> = HashMap::new();
     for LiveEntry { address, context } in live {
-        let candidates = sites.entry(context.site).or_default();
+        let site = sites.entry(context.site).or_default();
+        site.count += 1;
         let is_new = context.created_ns >= old_before_ns;
-        candidates.insert((is_new, address.wrapping_mul(SPREAD), *address));
-        if candidates.len() > PER_SITE {
-            candidates.pop_last();
+        site.chosen.insert((is_new, address.wrapping_mul(SPREAD), *address));
+        if site.chosen.len() > PER_SITE {
+            site.chosen.pop_last();
         }
     }
     sites
 }
 
-/// What keeps the contexts of the sample, by site.
+/// What keeps the contexts of each site, and for the largest what hangs on them.
 fn read(
     reader: &ContextReader<'_, '_>,
-    sample: &HashMap<u64, Candidates>,
+    sites: &HashMap<u64, Outstanding>,
 ) -> Result<HashMap<u64, HoldingSample>> {
-    let of_site = |(site, found): (&u64, &Candidates)| {
+    let of_site = |(site, found): (&u64, &Outstanding)| {
         let site = *site;
-        found.iter().map(move |candidate| (site, *candidate)).collect::<Vec<_>>()
+        found.chosen.iter().map(move |chosen| (site, *chosen)).collect::<Vec<_>>()
     };
-    let asked: Vec<_> = sample.iter().flat_map(of_site).collect();
+    let asked: Vec<_> = sites.iter().flat_map(of_site).collect();
     let addresses: Vec<_> = asked.iter().map(|(_, (.., address))| (*address, None)).collect();
     let standings = reader.standings(&addresses)?;
     let mut by_site: HashMap<u64, Vec<(&Standing, bool)>> = HashMap::new();
     for ((site, (is_new, ..)), standing) in asked.iter().zip(&standings) {
         by_site.entry(*site).or_default().push((standing, !is_new));
     }
-    let sampled = |(site, standings)| (site, HoldingSample::new(standings));
+    let mut largest: Vec<_> = sites.iter().map(|(site, found)| (found.count, *site)).collect();
+    largest.sort_unstable_by(|one, other| other.cmp(one));
+    let mut reached = HashMap::new();
+    for (_, site) in largest.into_iter().take(SITES_REACHED) {
+        let held = by_site.get(&site).map_or_else(Vec::new, |found| held(found));
+        reached.insert(site, reached_bytes(reader, &held)?);
+    }
+    let sampled = |(site, standings)| {
+        let reached_bytes = reached.get(&site).copied().flatten();
+        (site, HoldingSample { reached_bytes, ..HoldingSample::new(standings) })
+    };
     Ok(by_site.into_iter().map(sampled).collect())
+}
+
+/// Of `found` those that a holder holds.
+fn held<'s>(found: &[(&'s Standing, bool)]) -> Vec<(&'s Standing, u64)> {
+    let held = |(standing, _): &(&'s Standing, bool)| match &standing.holding {
+        Holding::Held { holder } => Some((*standing, holder.address)),
+        _ => None,
+    };
+    found.iter().filter_map(held).collect()
+}
+
+/// Heap bytes that hang on the average context of `held`, which have their holders' addresses.
+fn reached_bytes(reader: &ContextReader<'_, '_>, held: &[(&Standing, u64)]) -> Result<Option<u64>> {
+    if held.len() < HELD_MIN {
+        return Ok(None);
+    }
+    let contexts: Vec<u64> = held.iter().map(|(standing, _)| standing.address).collect();
+    let holders = held.iter().map(|(_, holder)| *holder).collect();
+    let began = Instant::now();
+    let go_on = || began.elapsed() < REACH_TIME;
+    let reached = reader.reached_bytes(&contexts, &holders, &go_on)?;
+    let shares = held.iter().map(|(standing, _)| standing.share_bytes);
+    Ok(reached.map(|reached| {
+        let sum = reached.into_iter().chain(shares).fold(0, u64::saturating_add);
+        sum / contexts.len() as u64
+    }))
 }
 
 /// Counts the children of known holders again; those that are no more are left out.
@@ -223,7 +271,7 @@ mod tests {
 
     use leaktrace_common::LiveContext;
 
-    use super::{LiveEntry, PER_SITE, candidates, note_collections, old_before_ns};
+    use super::{LiveEntry, PER_SITE, note_collections, old_before_ns, outstanding};
 
     fn entry(address: u64, created_ns: u64) -> LiveEntry {
         LiveEntry { address, context: LiveContext { site: 1, created_ns } }
@@ -233,10 +281,13 @@ mod tests {
     fn the_sample_is_bounded_and_prefers_what_is_old() {
         let new = (0..10_000).map(|index| entry(0xc0_0000_0000 + index * 80, 1000 + index));
         let live: Vec<_> = new.chain([entry(7, 999)]).collect();
-        let sites = candidates(live.iter(), 1000);
+        let sites = outstanding(live.iter(), 1000);
         let site = &sites[&1];
-        assert_eq!(site.len(), PER_SITE);
-        assert_eq!(site.first().map(|(is_new, _, address)| (*is_new, *address)), Some((false, 7)));
+        assert_eq!((site.count, site.chosen.len()), (10_001, PER_SITE));
+        assert_eq!(
+            site.chosen.first().map(|(is_new, _, address)| (*is_new, *address)),
+            Some((false, 7))
+        );
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct HoldingSample {
     pub holder: Option<Holder>,
     /// Heap bytes that the median context keeps, of those that are not freed.
     pub retained_bytes: Option<u64>,
+    /// Heap bytes of the average context with all that hangs on it and on no other of the sample.
+    pub reached_bytes: Option<u64>,
 }
 
 impl HoldingSample {
@@ -61,6 +63,11 @@ impl HoldingSample {
         retained.sort_unstable();
         sample.retained_bytes = retained.get(retained.len() / 2).copied();
         sample
+    }
+
+    /// What one more context costs in heap bytes, as well as that is known.
+    pub fn bytes_each(&self) -> Option<u64> {
+        self.reached_bytes.max(self.retained_bytes)
     }
 
     /// How many contexts were looked at.
@@ -139,6 +146,7 @@ mod tests {
             holding: holding.clone(),
             swept: true,
             retained_bytes: 120,
+            share_bytes: 20,
         };
         let all = holdings.iter().flat_map(|(holding, count)| vec![standing(holding); *count]);
         let standings: Vec<_> = all.collect();

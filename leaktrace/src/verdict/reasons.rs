@@ -136,7 +136,7 @@ pub fn without_releases(
 fn leaking_bytes_per_s(evidence: &Evidence<'_>, verdict: &Verdict) -> (f64, bool) {
     let leaking = verdict.sites.iter().filter(|(_, site)| site.state == SiteState::Leak);
     leaking.fold((0.0, true), |(sum, all_read), (id, site)| {
-        let read = evidence.holdings.get(id).and_then(|holding| holding.retained_bytes);
+        let read = evidence.holdings.get(id).and_then(HoldingSample::bytes_each);
         let kind = evidence.natures.get(id).copied().unwrap_or_default().kind;
         let each = read.unwrap_or_else(|| retained_heap_bytes(kind)) as f64;
         (sum + site.growth.map_or(0.0, |g| g.per_s) * each, all_read && read.is_some())
