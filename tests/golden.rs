@@ -64,7 +64,7 @@ fn snapshot(s: u64) -> Snapshot {
     };
     let host =
         HostSample { mem_total_bytes: Some(2048 * MIB), mem_available_bytes: Some(600 * MIB) };
-    Snapshot { at: instant(s), process, host, contexts: Some(contexts) }
+    Snapshot { at: instant(s), process, host, contexts: Some(contexts), runtime: None }
 }
 
 fn frames(chain: &[(&str, &str, u32)]) -> Vec<Frame> {
@@ -168,6 +168,7 @@ fn report() -> Report {
             growth_per_s: Some(48.0),
         }],
         rollups: [Some(rollup(90 * MIB)), Some(rollup(93 * MIB))],
+        heap: None,
         overhead: Overhead {
             cpu_ratio: Some(0.003),
             rss_bytes: Some(8 * MIB),

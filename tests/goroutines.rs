@@ -64,7 +64,7 @@ impl Opened {
 
     fn symbolizer(&self) -> Symbolizer<'_> {
         let (file, elf, go) = self.executable.go().unwrap();
-        Symbolizer::new(file, elf, go, &self.mappings, Box::new(|_| File::open("/dev/null")))
+        Symbolizer::new(file, elf, Some(go), &self.mappings, Box::new(|_| File::open("/dev/null")))
     }
 }
 

@@ -23,7 +23,7 @@ use leaktrace::{
 };
 use prost::Message as _;
 use support::{
-    GO_VERSIONS, Workload,
+    GO_VERSIONS, Trace, Workload,
     served::{KINDS, Served},
 };
 
@@ -308,4 +308,51 @@ fn ten_thousand_buckets_are_soon_read() {
             own_peak()
         );
     }
+}
+
+/// The row of a function.
+fn traffic_at<'r>(report: &'r serde_json::Value, function: &str) -> &'r serde_json::Value {
+    let sites = report["heap"]["sites"].as_array().unwrap();
+    let at = |site: &&serde_json::Value| site["frames"][0]["function"] == function;
+    sites.iter().find(at).unwrap_or_else(|| panic!("{function}: {:#}", report["heap"]))
+}
+
+/// Both places allocate; one of them keeps nothing. Rates within 4 deviations of the sample, of
+/// which some 5 % and 15 % are one.
+fn a_trace_tells_churn_from_growth(build: (&str, &str)) {
+    let mut served = Served::start(build.0, build.1, &["traffic"]);
+    let trace = Trace::of(served.pid(), &["--duration", "15s", "--interval", "1s"]);
+    let (before, began) = (served.command("truth"), Instant::now());
+    std::thread::sleep(Duration::from_secs(13));
+    let (after, seconds) = (served.command("truth"), began.elapsed().as_secs_f64());
+    let report = trace.report();
+    let rate =
+        |what: &str| (after[what].as_f64().unwrap() - before[what].as_f64().unwrap()) / seconds;
+    let near = |found: &serde_json::Value, truth: f64, tolerance: f64| {
+        let ratio = found.as_f64().unwrap() / truth;
+        assert!((ratio - 1.0).abs() < tolerance, "{build:?}: {found} of {truth}: {ratio}");
+    };
+    let (churn, growth) = (
+        traffic_at(&report, "main.(*traffic).churnOne"),
+        traffic_at(&report, "main.(*traffic).growOne"),
+    );
+    near(&churn["alloc_bytes_per_s"], rate("Churned"), 0.25);
+    near(&churn["alloc_objects_per_s"], rate("Churned") / f64::from(32 << 10), 0.25);
+    near(&growth["alloc_bytes_per_s"], rate("Grown"), 0.5);
+    near(&growth["growth_bytes_per_s"], rate("Grown"), 0.5);
+    let interval =
+        |row: &serde_json::Value, end: usize| row["growth_interval"][end].as_f64().unwrap();
+    assert!(interval(growth, 0) > 0.0, "{build:?}: {growth:#}");
+    let still = churn["growth_bytes_per_s"].as_f64().unwrap().abs();
+    assert!(still < 0.1 * rate("Churned"), "{build:?}: {churn:#}");
+    let first = &report["heap"]["sites"][0]["frames"][0]["function"];
+    assert_eq!(first, "main.(*traffic).growOne", "{build:?}: what grows comes first");
+}
+
+#[test]
+fn traces_tell_churn_from_growth() {
+    let builds = [("1.21.13", ""), ("1.24.11", "-cgo"), ("1.27.3", "-pie")];
+    let running =
+        builds.map(|build| std::thread::spawn(move || a_trace_tells_churn_from_growth(build)));
+    running.into_iter().for_each(|check| check.join().unwrap());
 }

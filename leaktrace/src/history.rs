@@ -5,7 +5,10 @@
 
 use std::collections::HashMap;
 
-use crate::snapshot::{ContextSample, HostSample, Instant, ProcessSample, SiteSample, Snapshot};
+use crate::{
+    memory::RuntimeCounters,
+    snapshot::{ContextSample, HostSample, Instant, ProcessSample, SiteSample, Snapshot},
+};
 
 /// Points kept at most. With 4,096 sites of 16 bytes a point this is 8 MB in the worst case.
 const POINTS_MAX: usize = 128;
@@ -21,6 +24,8 @@ pub struct Point {
     pub host: HostSample,
     /// Releases so far of contexts made before tracing, scaled when sampled.
     pub released_untracked: u64,
+    /// The Go runtime's counters.
+    pub runtime: Option<RuntimeCounters>,
 }
 
 /// One site's past, aligned with the history's points.
@@ -65,11 +70,11 @@ impl History {
         if self.points.len() == POINTS_MAX {
             self.thin_out();
         }
-        let Snapshot { at, process, host, contexts } = snapshot;
+        let Snapshot { at, process, host, contexts, runtime } = snapshot;
         let at_s = at.seconds_since(&self.start);
         let newest = contexts.as_ref().or(self.contexts.as_ref());
         let released_untracked = newest.map_or(0, |contexts| contexts.released_untracked);
-        self.points.push(Point { at_s, process, host, released_untracked });
+        self.points.push(Point { at_s, process, host, released_untracked, runtime });
         self.end = at;
         self.snapshots += 1;
         if let Some(mut contexts) = contexts {
@@ -184,7 +189,7 @@ mod tests {
         };
         let at = instant(s);
         let (process, host) = Default::default();
-        Snapshot { at, process, host, contexts: Some(contexts) }
+        Snapshot { at, process, host, contexts: Some(contexts), runtime: None }
     }
 
     #[test]

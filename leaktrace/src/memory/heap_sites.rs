@@ -33,7 +33,8 @@ impl HeapEstimate {
         Self { objects: scaled(objects), bytes: scaled(bytes) }
     }
 
-    const fn plus(self, other: Self) -> Self {
+    /// The sum of two.
+    pub const fn plus(self, other: Self) -> Self {
         Self {
             objects: self.objects.saturating_add(other.objects),
             bytes: self.bytes.saturating_add(other.bytes),

@@ -11,6 +11,7 @@ mod contexts;
 mod counters;
 pub mod goroutines;
 mod heap_bucket;
+mod heap_changes;
 mod heap_profile;
 mod heap_sites;
 mod holders;
@@ -29,6 +30,7 @@ pub use contexts::{
     Ancestor, ContextObject, ContextReader, ContextType, Holder, Holding, Interface, Standing,
 };
 pub use counters::RuntimeCounters;
+pub use heap_changes::HeapChange;
 pub use heap_profile::{HeapCounts, HeapDropped, HeapProfile, HeapSite};
 pub use heap_sites::{HeapEstimate, HeapGroup, HeapReading};
 pub use holders::{Holders, find_holders};

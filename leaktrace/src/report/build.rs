@@ -5,6 +5,7 @@ use std::{
     time::SystemTime,
 };
 
+use super::heap::HeapTraffic;
 use super::schema::{
     Contexts, HolderSection, Node, Report, Rss, SCHEMA_VERSION, Site, SiteHolding, Target,
     TargetState, VerdictSection, Window,
@@ -50,6 +51,8 @@ pub struct Inputs<'a> {
     pub holders: Vec<HolderSample>,
     /// smaps_rollup at the start and the end.
     pub rollups: [Option<RollupSample>; 2],
+    /// The Go heap by call chain.
+    pub heap: Option<HeapTraffic>,
     /// What it cost.
     pub overhead: Overhead,
     /// What could not be had.
@@ -66,6 +69,7 @@ pub fn build(inputs: Inputs<'_>) -> Report {
         holdings,
         holders,
         rollups,
+        heap,
         overhead,
         unavailable,
     } = inputs;
@@ -92,6 +96,7 @@ pub fn build(inputs: Inputs<'_>) -> Report {
         },
         target,
         contexts,
+        heap,
         overhead,
         lost: lost.unwrap_or_else(BTreeMap::new),
         unavailable,

@@ -5,6 +5,7 @@
 mod build;
 mod diagnosis;
 mod goroutines;
+mod heap;
 mod inspection;
 pub mod pprof;
 mod schema;
@@ -13,6 +14,7 @@ mod text;
 pub use build::{Inputs, NamedSite, build};
 pub use diagnosis::{Answer, Check, Diagnosis, Lookup, Place, Probe, Variable};
 pub use goroutines::{GoroutineGroup, GoroutineProfile, render_goroutines};
+pub use heap::{HeapLooks, HeapTraffic, HeapTrafficSite, heap_traffic};
 pub use inspection::{
     Change, Changes, GoroutineRow, GoroutineSection, HeapRow, HeapSection, HolderRow,
     HoldersSection, Inspected, Inspection, changes, goroutine_section, heap_section,

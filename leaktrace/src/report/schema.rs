@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::heap::HeapTraffic;
 use crate::{binary::Frame, overhead::Overhead, probe::Unavailable, verdict::State};
 
 /// The version in every report.
@@ -29,6 +30,9 @@ pub struct Report {
     /// Contexts; absent when they could not be counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contexts: Option<Contexts>,
+    /// The Go heap by call chain; absent when it could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heap: Option<HeapTraffic>,
     /// What the trace cost.
     pub overhead: Overhead,
     /// Losses by reason; empty when nothing was lost.

@@ -178,11 +178,9 @@ impl Executable {
     /// What names addresses of the process that it was read from; none if it was not understood,
     /// or is not mapped as it should be.
     pub fn symbolizer<'a>(&'a self, watch: &'a Watch) -> Option<Symbolizer<'a>> {
-        let (Some(elf), Some(go), Some(mappings)) = (&self.elf, &self.go, &self.mappings) else {
-            return None;
-        };
+        let (elf, mappings) = (self.elf.as_ref()?, self.mappings.as_ref()?);
         let open = Box::new(|mapping: &Mapping| open_mapped(watch.process(), mapping));
-        Some(Symbolizer::new(&self.file, elf, go, mappings, open))
+        Some(Symbolizer::new(&self.file, elf, self.go.as_ref(), mappings, open))
     }
 
     /// The files that the process executes, each with its build id if that is known.

@@ -8,6 +8,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -42,7 +43,7 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Watches collections and contexts during a trace.
 pub struct Holdings {
-    look: Look,
+    look: Rc<Look>,
     /// When a number of collections was seen last, oldest first: `CLOCK_MONOTONIC`, the number.
     collections: VecDeque<(u64, u32)>,
     /// When the heap was searched first, and what held others then: address, children.
@@ -59,7 +60,7 @@ pub struct Holdings {
 
 impl Holdings {
     /// Gets ready to look through `look`.
-    pub fn new(look: Look) -> Self {
+    pub fn new(look: Rc<Look>) -> Self {
         let now = Instant::now();
         Self {
             look,

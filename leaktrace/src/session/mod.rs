@@ -5,6 +5,7 @@
 
 mod doctor;
 mod executable;
+mod heap;
 mod holding;
 mod inspect;
 mod look;
@@ -33,7 +34,7 @@ use crate::{
     display::printable,
     history::History,
     overhead::Overhead,
-    report::{Inputs, Report, Target, TargetState, build},
+    report::{Inputs, Report, Target, TargetState, build, heap_traffic},
     snapshot::{OwnSample, RollupSample},
     target::{Identity, State, Watch, select},
     verdict::{Evidence, assess},
@@ -88,6 +89,9 @@ pub async fn trace(
         garbage_collected: executable.go_version().is_some(),
         uptime_at_start_s: uptime_s(&watch, found.history.start().wall),
     });
+    let heap = found.heap.as_ref().and_then(|looks| {
+        Some(heap_traffic(&looks.compared(), &mut executable.symbolizer(&watch)?))
+    });
     let mut unavailable = executable.plan().unavailable.clone();
     unavailable.extend(found.unavailable);
     Ok(build(Inputs {
@@ -98,6 +102,7 @@ pub async fn trace(
         holdings: found.holdings,
         holders: found.holders,
         rollups: [first_rollup, last_rollup],
+        heap,
         overhead,
         unavailable,
     }))

@@ -2,15 +2,21 @@
 //!
 //! A reading that fails in part is a reading with a part missing, said once under `unavailable`.
 
-use std::{collections::HashMap, num::NonZeroU32, path::PathBuf};
+use std::{collections::HashMap, num::NonZeroU32, path::PathBuf, rc::Rc};
 
 use anyhow::{Context as _, Result};
 
-use super::{executable::Executable, holding::Holdings, look::Look};
+use super::{
+    executable::Executable,
+    heap::{HeapMoments, HeapWatch},
+    holding::Holdings,
+    look::Look,
+};
 use crate::{
     bpf::{Limits, LiveEntry, SiteOrigin, Target, Tracer},
     config::TraceConfig,
     history::History,
+    memory::RuntimeCounters,
     probe::Unavailable,
     snapshot::{
         ContextSample, HolderSample, HoldingSample, HostSample, Instant, ProcessSample, Snapshot,
@@ -20,6 +26,11 @@ use crate::{
 
 /// What memory tells of contexts, where it can be read.
 const HOLDERS: &str = "holders of contexts";
+const HEAP: &str = "heap profile";
+const COUNTERS: &str = "counters of the Go runtime";
+const MEMORY: &str = "the Go runtime's memory";
+/// Without these, what is counted is as good.
+const OF_MEMORY: [&str; 4] = [HOLDERS, HEAP, COUNTERS, MEMORY];
 /// What the live map tells.
 const AGES: &str = "the ages of outstanding contexts";
 
@@ -28,7 +39,10 @@ pub struct Sampler<'e> {
     executable: &'e Executable,
     tracer: Option<Tracer>,
     history: History,
-    /// None where no contexts are counted, or memory is closed.
+    /// None where it is no Go program, or its memory is closed.
+    look: Option<Rc<Look>>,
+    heap: Option<HeapWatch>,
+    /// None also where no contexts are counted.
     holdings: Option<Holdings>,
     unavailable: Vec<Unavailable>,
 }
@@ -44,6 +58,8 @@ pub struct Found {
     pub holders: Vec<HolderSample>,
     /// By site.
     pub origins: HashMap<u64, SiteOrigin>,
+    /// The heap profile at both ends.
+    pub heap: Option<HeapMoments>,
     pub unavailable: Vec<Unavailable>,
 }
 
@@ -52,18 +68,25 @@ impl<'e> Sampler<'e> {
     pub fn attach(config: &TraceConfig, watch: &Watch, executable: &'e Executable) -> Result<Self> {
         let tracer = tracer(config, watch, executable)?;
         let history = History::new(Instant::now());
-        let mut this =
-            Self { executable, tracer, history, holdings: None, unavailable: Vec::new() };
-        if this.tracer.is_some() {
+        let (look, heap, holdings) = (None, None, None);
+        let unavailable = Vec::new();
+        let mut this = Self { executable, tracer, history, look, heap, holdings, unavailable };
+        if executable.go().is_some() {
             match Look::open(watch.process(), executable) {
-                Ok(look) => {
-                    this.holdings = Some(Holdings::new(look));
-                    this.search();
-                }
-                Err(error) => this.give_up_on(HOLDERS, format!("{error:#}")),
+                Ok(look) => this.look_through(Rc::new(look)),
+                Err(error) => this.give_up_on(MEMORY, format!("{error:#}")),
             }
         }
         Ok(this)
+    }
+
+    fn look_through(&mut self, look: Rc<Look>) {
+        self.heap = Some(HeapWatch::new(Rc::clone(&look)));
+        if self.tracer.is_some() {
+            self.holdings = Some(Holdings::new(Rc::clone(&look)));
+            self.search();
+        }
+        self.look = Some(look);
     }
 
     /// The readings so far.
@@ -106,12 +129,27 @@ impl<'e> Sampler<'e> {
             }
             contexts.note_collected(&gone);
         }
+        self.observe_heap(false);
+        let runtime = self.counters();
         self.history.push(Snapshot {
             at,
             process: ProcessSample::read(watch.process()),
             host: HostSample::read(),
             contexts,
+            runtime,
         });
+    }
+
+    fn counters(&mut self) -> Option<RuntimeCounters> {
+        let read = RuntimeCounters::read(&self.look.as_ref()?.runtime());
+        read.inspect_err(|error| self.give_up_on(COUNTERS, error)).ok()
+    }
+
+    fn observe_heap(&mut self, thorough: bool) {
+        let observed = self.heap.as_mut().map(|heap| heap.observe(thorough));
+        if let Some(Err(error)) = observed {
+            self.give_up_on(HEAP, error);
+        }
     }
 
     /// Lists the outstanding contexts and looks at them in memory.
@@ -146,9 +184,11 @@ impl<'e> Sampler<'e> {
 
     /// Reads the survivors and the call chains, and detaches.
     pub fn finish(mut self) -> Found {
-        let counts_have_a_gap = self.unavailable.iter().any(|missing| missing.what != HOLDERS);
+        let is_count = |missing: &Unavailable| !OF_MEMORY.contains(&&*missing.what);
+        let counts_have_a_gap = self.unavailable.iter().any(is_count);
         let live = self.observe(Instant::now(), true);
         self.search();
+        self.observe_heap(true);
         // Counts with a gap are no ground for a judgement of sites.
         let births_s = live.filter(|_| !counts_have_a_gap).map(|live| self.births_s(&live));
         let origins = self.tracer.take().as_ref().map(Tracer::origins).transpose();
@@ -162,6 +202,7 @@ impl<'e> Sampler<'e> {
             holdings: holdings.map(|holdings| holdings.sites().clone()).unwrap_or_default(),
             holders: holdings.map(Holdings::holders).unwrap_or_default(),
             origins: origins.unwrap_or_default(),
+            heap: self.heap.and_then(HeapWatch::finish),
             history: self.history,
             unavailable: self.unavailable,
         }

@@ -16,6 +16,8 @@ pub use process::{ProcessSample, RollupSample};
 
 use std::time::SystemTime;
 
+use crate::memory::RuntimeCounters;
+
 /// A point in time on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instant {
@@ -50,4 +52,6 @@ pub struct Snapshot {
     pub host: HostSample,
     /// The contexts, when they are counted.
     pub contexts: Option<ContextSample>,
+    /// The Go runtime's counters, read from its memory.
+    pub runtime: Option<RuntimeCounters>,
 }

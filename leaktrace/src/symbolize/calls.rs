@@ -114,7 +114,7 @@ mod tests {
         let elf = Elf::for_test(Machine::Amd64, false, Vec::new());
         let mappings = Mappings::for_test();
         let open = Box::new(|_: &_| File::open("/dev/null"));
-        let mut symbolizer = Symbolizer::new(&file, &elf, &go, &mappings, open);
+        let mut symbolizer = Symbolizer::new(&file, &elf, Some(&go), &mappings, open);
         let frame = |name: &&str| Frame {
             function: name.trim_start_matches('+').into(),
             file: "x.go".into(),

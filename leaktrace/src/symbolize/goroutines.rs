@@ -73,14 +73,14 @@ impl Symbolizer<'_> {
     /// A live return address for each frame at `return_pc`.
     fn inlined_pcs(&self, return_pc: u64) -> Option<Vec<u64>> {
         let address = self.mappings.in_executable(return_pc)?;
-        let pcs = self.go.table.logical_pcs(self.file, address).ok()?;
+        let pcs = self.go?.table.logical_pcs(self.file, address).ok()?;
         Some(pcs.into_iter().map(|pc| pc.wrapping_add(self.mappings.bias())).collect())
     }
 
     /// The live entry of the Go function that covers the live address `pc`.
     fn entry(&self, pc: u64) -> Option<u64> {
         let address = self.mappings.in_executable(pc)?;
-        let entry = self.go.table.entry_of(self.file, address).ok().flatten()?;
+        let entry = self.go?.table.entry_of(self.file, address).ok().flatten()?;
         Some(entry.wrapping_add(self.mappings.bias()))
     }
 
@@ -105,7 +105,7 @@ impl Symbolizer<'_> {
 
     fn unwrapped(&self, start_pc: u64) -> Option<u64> {
         let address = self.mappings.in_executable(start_pc)?;
-        let started = self.go.table.unwrapped(self.file, address).ok()?;
+        let started = self.go?.table.unwrapped(self.file, address).ok()?;
         Some(started.wrapping_add(self.mappings.bias()))
     }
 }

@@ -30,7 +30,7 @@ const FRAMES_BYTES_MAX: usize = 64 << 20;
 pub struct Symbolizer<'a> {
     file: &'a Blocks,
     elf: &'a Elf,
-    go: &'a GoBinary,
+    go: Option<&'a GoBinary>,
     mappings: &'a Mappings,
     libraries: Libraries<'a>,
     cache: HashMap<u64, Vec<Frame>>,
@@ -38,12 +38,12 @@ pub struct Symbolizer<'a> {
 }
 
 impl<'a> Symbolizer<'a> {
-    /// For the process that runs `go` (in `file`), mapped as `mappings` say; `open` opens what else
-    /// it has mapped.
+    /// For the process that runs `file`, which may be a Go program, mapped as `mappings` say; `open`
+    /// opens what else it has mapped.
     pub fn new(
         file: &'a Blocks,
         elf: &'a Elf,
-        go: &'a GoBinary,
+        go: Option<&'a GoBinary>,
         mappings: &'a Mappings,
         open: Open<'a>,
     ) -> Self {
@@ -54,7 +54,7 @@ impl<'a> Symbolizer<'a> {
     /// The name of the dynamic type behind a live itab; none if it is not in the file.
     pub fn itab_type(&self, itab: u64) -> Option<String> {
         let itab = self.mappings.in_file(itab)?;
-        self.go.table.itab_type(self.file, self.elf, itab).ok().flatten()
+        self.go?.table.itab_type(self.file, self.elf, itab).ok().flatten()
     }
 
     /// Reads the names of many return addresses in one go, in the order of their tables: several
@@ -98,8 +98,9 @@ impl<'a> Symbolizer<'a> {
     /// None if it is not in a Go function.
     fn go_frames(&self, return_pc: u64) -> Option<Vec<Frame>> {
         let address = self.mappings.in_executable(return_pc)?;
-        let is_go = self.go.table.covers(self.file, address).ok()?;
-        if is_go { self.go.table.frames(self.file, address).ok() } else { None }
+        let table = &self.go?.table;
+        let is_go = table.covers(self.file, address).ok()?;
+        if is_go { table.frames(self.file, address).ok() } else { None }
     }
 
     /// Code that is not Go: in the executable's C part, or in a library.
@@ -237,8 +238,13 @@ mod tests {
         let (file, go) = (Blocks::new(Vec::new()), GoBinary { table: PcLnTab::for_test() });
         let (elf, mappings) =
             (Elf::for_test(Machine::Amd64, false, Vec::new()), Mappings::for_test());
-        let mut symbolizer =
-            Symbolizer::new(&file, &elf, &go, &mappings, Box::new(|_| File::open("/dev/null")));
+        let mut symbolizer = Symbolizer::new(
+            &file,
+            &elf,
+            Some(&go),
+            &mappings,
+            Box::new(|_| File::open("/dev/null")),
+        );
         symbolizer.bytes_left = 1000;
         symbolizer.cache.insert(0x1234, frames(&[("x".repeat(600).as_str(), false)]));
         let functions: Vec<_> =

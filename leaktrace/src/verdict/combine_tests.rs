@@ -75,7 +75,13 @@ impl Window {
             let rss_anon_bytes = Some((self.rss)(s));
             let process = ProcessSample { rss_anon_bytes, ..ProcessSample::default() };
             let contexts = self.contexts.then(|| self.contexts(s));
-            history.push(Snapshot { at: at(s), process, host: HostSample::default(), contexts });
+            history.push(Snapshot {
+                at: at(s),
+                process,
+                host: HostSample::default(),
+                contexts,
+                runtime: None,
+            });
         }
         let kept = self.kept(self.seconds * self.rate);
         let births = (0..kept).map(|i| (i * self.keep) as f64 / self.rate as f64).collect();

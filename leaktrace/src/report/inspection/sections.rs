@@ -21,10 +21,7 @@ const NS_PER_S: u64 = 1_000_000_000;
 pub fn heap_section(heap: &HeapProfile, symbolizer: &mut Symbolizer<'_>) -> HeapSection {
     let groups = heap.groups(HeapReading::Current);
     let total = |pick: fn(&HeapRow) -> HeapEstimate, rows: &[HeapRow]| {
-        rows.iter().map(pick).fold(HeapEstimate::default(), |sum, row| HeapEstimate {
-            objects: sum.objects.saturating_add(row.objects),
-            bytes: sum.bytes.saturating_add(row.bytes),
-        })
+        rows.iter().map(pick).fold(HeapEstimate::default(), HeapEstimate::plus)
     };
     let bare: Vec<_> = groups
         .iter()
