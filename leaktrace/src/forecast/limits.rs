@@ -59,8 +59,9 @@ pub fn forecast_limits(forecast: &mut Forecast, seen: &Observations<'_>, target:
         for (kind, limit_bytes) in limits(level) {
             note_swap(forecast, swap_bytes);
             filling.explain(forecast);
-            let deadline =
-                room(level, limit_bytes, swap_bytes).and_then(|room| deadline(room, &filling));
+            let fuzz = newest.fuzz_bytes.unwrap_or(0) as f64;
+            let deadline = room(level, limit_bytes, swap_bytes)
+                .and_then(|[least, most]| deadline([least - fuzz, most + fuzz], &filling));
             let Some(deadline) = deadline else { continue };
             let (cgroup, consequence) = (level.path.clone(), consequence(kind, level));
             let limit = LimitDeadline { cgroup, kind, limit_bytes, consequence, deadline };

@@ -58,7 +58,10 @@ fn level(path: &str, max_mib: Option<u64>, used_mib: u64) -> CgroupLevel {
 
 fn cgroups(levels: Vec<CgroupLevel>) -> Vec<(f64, CgroupSample)> {
     let version = CgroupVersion::V2;
-    vec![(60.0, CgroupSample { version, levels, levels_dropped: 0, pressure: None })]
+    vec![(
+        60.0,
+        CgroupSample { version, levels, fuzz_bytes: None, levels_dropped: 0, pressure: None },
+    )]
 }
 
 fn of(
@@ -197,6 +200,18 @@ fn page_cache_and_swap_are_room_at_most() {
     assert!(assumes(&found, "may or may not swap"));
     let [least, most] = found.oom.unwrap().room_bytes;
     assert!(within(most - least, (500 * MIB) as f64));
+}
+
+/// Two CPUs may each have charged 64 pages ahead.
+#[test]
+fn figures_that_are_off_widen_the_room() {
+    let mut limited = cgroups(vec![level("/a", Some(200), 120)]);
+    let exact = of(&line(LEAK_PER_S), &[], &limited).limits[0].deadline;
+    limited[0].1.fuzz_bytes = Some(MIB / 2);
+    let fuzzy = of(&line(LEAK_PER_S), &[], &limited).limits[0].deadline;
+    let half = (MIB / 2) as f64;
+    assert!(within(exact.room_bytes[0] - fuzzy.room_bytes[0], half));
+    assert!(within(fuzzy.room_bytes[1] - exact.room_bytes[1], half));
 }
 
 #[test]

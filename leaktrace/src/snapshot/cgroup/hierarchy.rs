@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use procfs::{
-    ProcessCGroups,
+    CpuInfo, Current as _, ProcessCGroups,
     process::{MountInfos, Process},
 };
 
@@ -29,6 +29,8 @@ pub struct Hierarchies {
     unified: Vec<Mount>,
     /// The unified hierarchy has the memory controller.
     unified_has_memory: bool,
+    /// Processors of the machine.
+    pub(super) cpus: Option<usize>,
 }
 
 /// A cgroup that can be seen.
@@ -46,6 +48,7 @@ impl Hierarchies {
     pub fn find() -> Self {
         let mounts = Process::myself().and_then(|myself| myself.mountinfo());
         let mut found = mounts.map_or_else(|_| Self::default(), |mounts| Self::of(&mounts));
+        found.cpus = CpuInfo::current().ok().map(|cpus| cpus.num_cores());
         found.unified_has_memory = found.unified.iter().any(|mount| {
             let controllers = std::fs::read_to_string(mount.folder.join("cgroup.controllers"));
             controllers.is_ok_and(|list| list.split_whitespace().any(|name| name == MEMORY))

@@ -19,6 +19,9 @@ use super::PressureSample;
 /// A path of a cgroup has fewer parts than this: the kernel's own limit is INT_MAX
 /// (cgroup.max.depth), systemd's and Kubernetes' trees have under ten.
 const LEVELS_MAX: usize = 64;
+/// `MEMCG_CHARGE_BATCH` (include/linux/memcontrol.h): pages that a CPU charges ahead, and changes
+/// that it may keep to itself when statistics are read. Older kernels have half as many.
+const BATCH_PAGES: u64 = 64;
 
 /// Which interface a cgroup has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +135,9 @@ pub struct CgroupSample {
     pub version: CgroupVersion,
     /// The process's own cgroup first, then its ancestors as far as they can be seen.
     pub levels: Vec<CgroupLevel>,
+    /// By how much usage and statistics may be off: each CPU charges pages ahead and counts some
+    /// of its own.
+    pub fuzz_bytes: Option<u64>,
     /// Ancestors that were left out because there are too many.
     pub levels_dropped: u64,
     /// Pressure in the process's v2 cgroup, also where memory is v1.
@@ -155,7 +161,10 @@ impl CgroupSample {
         let pressure = unified.and_then(|place| {
             PressureSample::parse(&fs::read(place.folder().join("memory.pressure")).ok()?)
         });
-        Some(Self { version, levels, levels_dropped, pressure })
+        let fuzz_bytes = hierarchies
+            .cpus
+            .map(|cpus| (cpus as u64).saturating_mul(BATCH_PAGES * procfs::page_size()));
+        Some(Self { version, levels, fuzz_bytes, levels_dropped, pressure })
     }
 
     /// Reads the top of the memory hierarchy, as far up as our mounts show.
