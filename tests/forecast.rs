@@ -1,5 +1,7 @@
 //! Forecasts on live processes: the kill that the kernel really does lies in the interval.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 mod support;
 
 use std::{
@@ -253,7 +255,9 @@ fn the_kill_in_a_cgroup_comes_when_it_was_forecast() {
     let latest_s = deadline.latest_s.unwrap_or_else(|| panic!("{found:#?}"));
     println!("killed after {truth_s:.2} s, forecast {:.2} to {latest_s:.2} s", deadline.earliest_s);
     println!("{found:#?}");
-    assert!(deadline.earliest_s <= truth_s && truth_s <= latest_s, "{truth_s}: {found:#?}");
+    // It grows in steps: the limit was crossed in the last one, or just before it.
+    let crossed_s = truth_s - 1.0 / STEPS_PER_S;
+    assert!(deadline.earliest_s <= truth_s && crossed_s <= latest_s, "{truth_s}: {found:#?}");
     assert!(latest_s - deadline.earliest_s < 0.5 * truth_s, "too wide: {found:#?}");
 }
 

@@ -28,7 +28,7 @@ pub struct Filling {
     /// And below.
     pub below: f64,
     reason: Reason,
-    room: &'static str,
+    room: String,
     /// The middle of both, for people: target, own.
     middles: [f64; 2],
 }
@@ -41,14 +41,14 @@ impl Filling {
     /// many tenants and page cache, which come and go. So when the two agree, the target's counts.
     /// When they do not, neither is the truth alone: the faster gives the earlier end, the slower
     /// the later one.
-    pub fn of(room: &'static str, target: &Trend, own: Option<&Trend>) -> Self {
+    pub fn of(room: &str, target: &Trend, own: Option<&Trend>) -> Self {
         let of_target = [target.slope.low, target.slope.high];
         let alone = Self {
             bytes_per_s: of_target,
             above: target.above,
             below: target.below,
             reason: Reason::TargetOnly,
-            room,
+            room: room.to_owned(),
             middles: [target.slope.per_s; 2],
         };
         let Some(own) = own else { return alone };
@@ -57,22 +57,20 @@ impl Filling {
             return Self { reason: Reason::TargetExplains, middles, ..alone };
         }
         let faster = own.slope.per_s > target.slope.per_s;
+        let (low, high) = (of_target[0].min(own.slope.low), of_target[1].max(own.slope.high));
         Self {
-            bytes_per_s: [
-                target.slope.low.min(own.slope.low),
-                target.slope.high.max(own.slope.high),
-            ],
+            bytes_per_s: [low, high],
             above: target.above.max(own.above),
             below: target.below.max(own.below),
             reason: if faster { Reason::OthersGrow } else { Reason::OthersShrink },
-            room,
             middles,
+            ..alone
         }
     }
 
     /// Says what was taken for granted.
     pub fn explain(&self, forecast: &mut Forecast) {
-        let (room, [target, own]) = (self.room, self.middles.map(|per_s| per_s / 1024.0));
+        let (room, [target, own]) = (&self.room, self.middles.map(|per_s| per_s / 1024.0));
         forecast.assume(match self.reason {
             Reason::TargetOnly => {
                 format!("{room} fills by the target's growth alone: its own trend is not known")

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Deadline, Filling, Forecast, Observations, deadline};
 use crate::{
+    display::printable,
     model::{Trend, trend},
     snapshot::{CgroupLevel, CgroupLimit, CgroupSample},
 };
@@ -53,20 +54,7 @@ pub fn forecast_limits(forecast: &mut Forecast, seen: &Observations<'_>, target:
         return forecast.assume("the target's cgroups were not read".to_owned());
     };
     for level in &newest.levels {
-        let own = own_trend(seen.cgroups, &level.path);
-        let filling = Filling::of("the target's cgroup", target, own.as_ref());
-        let swap_bytes = swap_left(level, seen);
-        for (kind, limit_bytes) in limits(level) {
-            note_swap(forecast, swap_bytes);
-            filling.explain(forecast);
-            let fuzz = newest.fuzz_bytes.unwrap_or(0) as f64;
-            let deadline = room(level, limit_bytes, swap_bytes)
-                .and_then(|[least, most]| deadline([least - fuzz, most + fuzz], &filling));
-            let Some(deadline) = deadline else { continue };
-            let (cgroup, consequence) = (level.path.clone(), consequence(kind, level));
-            let limit = LimitDeadline { cgroup, kind, limit_bytes, consequence, deadline };
-            forecast.limits.push(limit);
-        }
+        forecast_level(forecast, seen, target, level, newest.fuzz_bytes.unwrap_or(0));
     }
     if newest.levels.iter().all(|level| limits(level).is_empty()) {
         forecast.assume("no limit of a cgroup was found above the target".to_owned());
@@ -75,6 +63,30 @@ pub fn forecast_limits(forecast: &mut Forecast, seen: &Observations<'_>, target:
         let earliest = |limit: &LimitDeadline| limit.deadline.earliest_s;
         earliest(one).total_cmp(&earliest(other))
     });
+}
+
+/// Adds the limits of one cgroup.
+fn forecast_level(
+    forecast: &mut Forecast,
+    seen: &Observations<'_>,
+    target: &Trend,
+    level: &CgroupLevel,
+    fuzz_bytes: u64,
+) {
+    let own = own_trend(seen.cgroups, &level.path);
+    let name = format!("cgroup {}", printable(level.path.as_bytes()));
+    let filling = Filling::of(&name, target, own.as_ref());
+    let (swap_bytes, fuzz) = (swap_left(level, seen), fuzz_bytes as f64);
+    for (kind, limit_bytes) in limits(level) {
+        note_swap(forecast, swap_bytes);
+        filling.explain(forecast);
+        let room = room(level, limit_bytes, swap_bytes);
+        let found = room.and_then(|[least, most]| deadline([least - fuzz, most + fuzz], &filling));
+        let Some(deadline) = found else { continue };
+        let (cgroup, consequence) = (level.path.clone(), consequence(kind, level));
+        let limit = LimitDeadline { cgroup, kind, limit_bytes, consequence, deadline };
+        forecast.limits.push(limit);
+    }
 }
 
 /// How `path` fills: by what cannot be reclaimed, as that is what the OOM killer is called for.
