@@ -9,6 +9,7 @@ pub mod bpf;
 pub mod cli;
 pub mod config;
 pub mod display;
+pub mod forecast;
 pub mod history;
 pub mod memory;
 pub mod model;

@@ -4,6 +4,7 @@
 //! Non-goals: what the heap does within one collection cycle; fragmentation of spans.
 
 use super::limit_goal::limit_goal_bytes;
+use crate::memory::RuntimeCounters;
 
 /// GOGC at which `defaultHeapMinimum` (runtime/mgcpacer.go) is what it is.
 const GC_PERCENT_DEFAULT: u64 = 100;
@@ -27,6 +28,20 @@ pub struct Pacing {
     pub heap_free_bytes: u64,
     /// All that the runtime holds of the system (`mappedReady`).
     pub mapped_ready_bytes: u64,
+}
+
+impl From<&RuntimeCounters> for Pacing {
+    fn from(counters: &RuntimeCounters) -> Self {
+        Self {
+            gc_percent: counters.gc_percent,
+            memory_limit_bytes: counters.memory_limit_bytes,
+            next_gc_bytes: counters.next_gc_bytes,
+            heap_marked_bytes: counters.heap_marked_bytes,
+            heap_live_bytes: counters.heap_live_bytes,
+            heap_free_bytes: counters.heap_free_bytes,
+            mapped_ready_bytes: counters.mapped_ready_bytes,
+        }
+    }
 }
 
 /// Resident bytes for each live byte more, (lowest, highest).

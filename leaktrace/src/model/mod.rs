@@ -5,6 +5,7 @@
 mod explained;
 mod forecast;
 mod headroom;
+mod heap_changes;
 mod lifetime;
 mod limit_goal;
 mod proportion;
@@ -16,6 +17,7 @@ mod testing;
 pub use explained::{Contribution, Explained, SampledChange, explained_share, sampled_growth};
 pub use forecast::{Reach, Trend, reach, trend};
 pub use headroom::{Pacing, heap_headroom};
+pub use heap_changes::heap_changes;
 pub use lifetime::{bucket_ceiling_s, count_at_least, quantile_ceiling_s};
 pub use proportion::{poisson_difference_noise, poisson_mean_for_at_least, wilson_lower_bound};
 pub use retained::retained_heap_bytes;

@@ -2,16 +2,26 @@
 //!
 //! A value that could not be read is absent, never zero. Non-goals: anything derived over time.
 
+mod cgroup;
 mod contexts;
 mod holding;
 mod host;
+mod node;
+mod oom;
 mod own;
+mod pressure;
 mod process;
 
+pub use cgroup::{
+    CgroupLevel, CgroupLimit, CgroupPlace, CgroupSample, CgroupStat, CgroupVersion, Hierarchies,
+};
 pub use contexts::{ContextKind, ContextNature, ContextParent, ContextSample, SiteSample};
 pub use holding::{HolderSample, HoldingSample};
 pub use host::HostSample;
+pub use node::{NodeSample, RootSample};
+pub use oom::{OomCandidate, OomSample};
 pub use own::OwnSample;
+pub use pressure::{PressureSample, Stall};
 pub use process::{ProcessSample, RollupSample};
 
 use std::time::SystemTime;
