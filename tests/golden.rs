@@ -11,14 +11,15 @@ use std::{
 
 use leaktrace::{
     binary::Frame,
+    forecast::{Observations, forecast},
     history::History,
     memory::Holder,
     overhead::Overhead,
     probe::Unavailable,
     report::{Inputs, NamedSite, Report, Target, TargetState, build, render_json, render_text},
     snapshot::{
-        ContextKind, ContextNature, ContextParent, ContextSample, HolderSample, HostSample,
-        Instant, ProcessSample, RollupSample, SiteSample, Snapshot,
+        ContextKind, ContextNature, ContextParent, ContextSample, HolderSample, Instant,
+        NodeSample, OomSample, ProcessSample, RollupSample, SiteSample, Snapshot,
     },
     verdict::{Evidence, assess},
 };
@@ -62,9 +63,13 @@ fn snapshot(s: u64) -> Snapshot {
         major_faults: Some(0),
         cpu_ticks: None,
     };
-    let host =
-        HostSample { mem_total_bytes: Some(2048 * MIB), mem_available_bytes: Some(600 * MIB) };
-    Snapshot { at: instant(s), process, host, contexts: Some(contexts), runtime: None }
+    let node = NodeSample {
+        capacity_bytes: Some(2048 * MIB),
+        available_bytes: Some(600 * MIB),
+        ..NodeSample::default()
+    };
+    let contexts = Some(contexts);
+    Snapshot { at: instant(s), process, node, cgroup: None, contexts, runtime: None }
 }
 
 fn frames(chain: &[(&str, &str, u32)]) -> Vec<Frame> {
@@ -147,6 +152,8 @@ fn report() -> Report {
         garbage_collected: true,
         uptime_at_start_s: Some(702_940.0),
     });
+    let nodes: Vec<_> =
+        history.points().iter().map(|point| (point.at_s, point.node.clone())).collect();
     let rollup = |anonymous_bytes| RollupSample {
         rss_bytes: anonymous_bytes + 28 * MIB,
         pss_bytes: anonymous_bytes + 27 * MIB,
@@ -169,6 +176,16 @@ fn report() -> Report {
         }],
         rollups: [Some(rollup(90 * MIB)), Some(rollup(93 * MIB))],
         heap: None,
+        explained_by_heap: None,
+        heap_headroom: Some([2.0, 2.0]),
+        forecast: forecast(&Observations {
+            rss_anon: &history.series(|process| process.rss_anon_bytes),
+            noise_bytes: 0.0,
+            nodes: &nodes,
+            cgroups: &[],
+            eviction_threshold_bytes: 100 * MIB,
+        }),
+        oom: OomSample::default(),
         overhead: Overhead {
             cpu_ratio: Some(0.003),
             rss_bytes: Some(8 * MIB),

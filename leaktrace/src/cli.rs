@@ -6,8 +6,8 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     config::{
-        ConfigError, DURATION_DEFAULT, LIVE_ENTRIES_DEFAULT, LookOutput, Output, TraceConfig,
-        default_interval,
+        ConfigError, DURATION_DEFAULT, EVICTION_THRESHOLD_DEFAULT, EvictionThreshold,
+        LIVE_ENTRIES_DEFAULT, LookOutput, Output, TraceConfig, default_interval,
     },
     session::Subject,
     target::Selector,
@@ -190,6 +190,10 @@ pub struct TraceArgs {
     /// Contexts tracked one by one before address sampling begins; 89 bytes of kernel memory each
     #[arg(long, value_name = "N", default_value_t = LIVE_ENTRIES_DEFAULT)]
     live_entries: u32,
+    /// Forecast when less than this is available on the node: a kubelet evicts then; an amount or a
+    /// percentage
+    #[arg(long, value_name = "SIZE", default_value = EVICTION_THRESHOLD_DEFAULT)]
+    eviction_threshold: EvictionThreshold,
 }
 
 impl TraceArgs {
@@ -205,6 +209,7 @@ impl TraceArgs {
             interval: self.interval.unwrap_or_else(|| default_interval(self.duration)),
             live_entries: self.live_entries,
             bpf_log: verbose,
+            eviction_threshold: self.eviction_threshold,
             outputs,
         }
         .validated()

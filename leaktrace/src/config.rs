@@ -4,8 +4,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::target::Selector;
+use crate::{forecast::EVICTION_THRESHOLD_BYTES, target::Selector};
 
+/// A kubelet's own default (kubernetes.io, "Node-pressure Eviction"), as it would be typed.
+pub const EVICTION_THRESHOLD_DEFAULT: &str = "100Mi";
 /// How long a trace lasts when nothing is said, as it would be typed.
 pub const DURATION_DEFAULT: &str = "5m";
 /// How often figures are read when nothing is said: every five seconds, or more often in a trace
@@ -124,7 +126,7 @@ impl LookOutput {
 }
 
 /// A validated trace.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TraceConfig {
     /// Whom.
     pub selector: Selector,
@@ -136,8 +138,57 @@ pub struct TraceConfig {
     pub live_entries: u32,
     /// Let the BPF programs log.
     pub bpf_log: bool,
+    /// Below what is available on the node a kubelet evicts.
+    pub eviction_threshold: EvictionThreshold,
     /// Files to write.
     pub outputs: Vec<Output>,
+}
+
+/// The kubelet's `--eviction-hard=memory.available<…`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum EvictionThreshold {
+    /// Bytes.
+    Bytes(u64),
+    /// A share of the node's memory.
+    Ratio(f64),
+}
+
+impl EvictionThreshold {
+    /// In bytes on a node of `capacity_bytes`; without that, a share is taken for the default.
+    pub fn bytes(self, capacity_bytes: Option<u64>) -> u64 {
+        match (self, capacity_bytes) {
+            (Self::Bytes(bytes), _) => bytes,
+            (Self::Ratio(ratio), Some(capacity)) => (capacity as f64 * ratio) as u64,
+            (Self::Ratio(_), None) => EVICTION_THRESHOLD_BYTES,
+        }
+    }
+}
+
+impl std::str::FromStr for EvictionThreshold {
+    type Err = String;
+
+    /// As in a kubelet's configuration: a quantity (`100Mi`, `1Gi`, `500M`, bytes) or a percentage
+    /// (`5%`).
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const SUFFIXES: [(&str, u64); 6] = [
+            ("Ki", 1 << 10),
+            ("Mi", 1 << 20),
+            ("Gi", 1 << 30),
+            ("k", 1_000),
+            ("M", 1_000_000),
+            ("G", 1_000_000_000),
+        ];
+        let wrong = || format!("`{text}` is no amount of memory; use for example 100Mi or 5%");
+        if let Some(percent) = text.strip_suffix('%') {
+            let percent: f64 = percent.parse().map_err(|_| wrong())?;
+            let sound = (0.0..=100.0).contains(&percent);
+            return if sound { Ok(Self::Ratio(percent / 100.0)) } else { Err(wrong()) };
+        }
+        let suffix = SUFFIXES.iter().find_map(|(s, unit)| Some((text.strip_suffix(s)?, *unit)));
+        let (number, unit) = suffix.unwrap_or((text, 1));
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        number.checked_mul(unit).map(Self::Bytes).ok_or_else(wrong)
+    }
 }
 
 impl TraceConfig {
@@ -181,7 +232,8 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::{
-        ConfigError, Format, LIVE_ENTRIES_DEFAULT, LookFormat, LookOutput, Output, TraceConfig,
+        ConfigError, EvictionThreshold, Format, LIVE_ENTRIES_DEFAULT, LookFormat, LookOutput,
+        Output, TraceConfig,
     };
     use crate::target::Selector;
     use std::{path::PathBuf, time::Duration};
@@ -193,6 +245,7 @@ mod tests {
             interval: Duration::from_millis(interval_ms),
             live_entries: LIVE_ENTRIES_DEFAULT,
             bpf_log: false,
+            eviction_threshold: EvictionThreshold::Bytes(1),
             outputs: Vec::new(),
         }
     }
@@ -206,6 +259,23 @@ mod tests {
         assert!(matches!(short, ConfigError::Duration { .. }));
         for (duration, interval) in [(u64::MAX, 1000), (u64::MAX, u64::MAX / 4)] {
             assert_eq!(config(duration, interval).validated(), Err(ConfigError::TooLong));
+        }
+    }
+
+    #[test]
+    fn thresholds_are_typed_as_for_a_kubelet() {
+        let bytes = |text: &str| text.parse::<EvictionThreshold>().unwrap().bytes(Some(2000));
+        assert_eq!(
+            (bytes("100Mi"), bytes("5%"), bytes("7"), bytes("2k")),
+            (100 << 20, 100, 7, 2000)
+        );
+        let unknown = "5%".parse::<EvictionThreshold>().unwrap().bytes(None);
+        assert_eq!(unknown, 100 << 20);
+        for wrong in
+            ["", "Mi", "-1", "101%", "5 Mi", "99999999999999999999", "18446744073709551615Gi"]
+        {
+            let error = wrong.parse::<EvictionThreshold>().unwrap_err();
+            assert!(error.contains("100Mi"), "{error}");
         }
     }
 

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 
 use crate::{
     memory::RuntimeCounters,
-    snapshot::{ContextSample, HostSample, Instant, ProcessSample, SiteSample, Snapshot},
+    snapshot::{
+        CgroupSample, ContextSample, Instant, NodeSample, ProcessSample, SiteSample, Snapshot,
+    },
 };
 
 /// Points kept at most. With 4,096 sites of 16 bytes a point this is 8 MB in the worst case.
@@ -21,7 +23,9 @@ pub struct Point {
     /// The target.
     pub process: ProcessSample,
     /// The node.
-    pub host: HostSample,
+    pub node: NodeSample,
+    /// The target's memory cgroups.
+    pub cgroup: Option<CgroupSample>,
     /// Releases so far of contexts made before tracing, scaled when sampled.
     pub released_untracked: u64,
     /// The Go runtime's counters.
@@ -70,11 +74,11 @@ impl History {
         if self.points.len() == POINTS_MAX {
             self.thin_out();
         }
-        let Snapshot { at, process, host, contexts, runtime } = snapshot;
+        let Snapshot { at, process, node, cgroup, contexts, runtime } = snapshot;
         let at_s = at.seconds_since(&self.start);
         let newest = contexts.as_ref().or(self.contexts.as_ref());
         let released_untracked = newest.map_or(0, |contexts| contexts.released_untracked);
-        self.points.push(Point { at_s, process, host, released_untracked, runtime });
+        self.points.push(Point { at_s, process, node, cgroup, released_untracked, runtime });
         self.end = at;
         self.snapshots += 1;
         if let Some(mut contexts) = contexts {
@@ -188,8 +192,8 @@ mod tests {
             lost: Vec::new(),
         };
         let at = instant(s);
-        let (process, host) = Default::default();
-        Snapshot { at, process, host, contexts: Some(contexts), runtime: None }
+        let (process, node) = Default::default();
+        Snapshot { at, process, node, cgroup: None, contexts: Some(contexts), runtime: None }
     }
 
     #[test]

@@ -13,12 +13,15 @@ use super::schema::{
 use crate::{
     binary::Frame,
     display,
+    forecast::Forecast,
     history::{History, SiteSeries},
     memory::Holder,
-    model::retained_heap_bytes,
+    model::{Explained, retained_heap_bytes},
     overhead::Overhead,
     probe::Unavailable,
-    snapshot::{ContextNature, ContextSample, HolderSample, HoldingSample, RollupSample},
+    snapshot::{
+        ContextNature, ContextSample, HolderSample, HoldingSample, OomSample, RollupSample,
+    },
     symbolize::creator,
     verdict::{RssGrowth, RssShape, SiteJudgement, SiteState, State, Verdict},
 };
@@ -53,6 +56,14 @@ pub struct Inputs<'a> {
     pub rollups: [Option<RollupSample>; 2],
     /// The Go heap by call chain.
     pub heap: Option<HeapTraffic>,
+    /// What the heap profile's growth explains of the RSS's.
+    pub explained_by_heap: Option<Explained>,
+    /// Resident bytes for each live one.
+    pub heap_headroom: Option<[f64; 2]>,
+    /// When the memory runs out.
+    pub forecast: Forecast,
+    /// Who would be killed first.
+    pub oom: OomSample,
     /// What it cost.
     pub overhead: Overhead,
     /// What could not be had.
@@ -70,6 +81,10 @@ pub fn build(inputs: Inputs<'_>) -> Report {
         holders,
         rollups,
         heap,
+        explained_by_heap,
+        heap_headroom,
+        forecast,
+        oom,
         overhead,
         unavailable,
     } = inputs;
@@ -84,8 +99,14 @@ pub fn build(inputs: Inputs<'_>) -> Report {
         schema_version: SCHEMA_VERSION,
         leaktrace_version: env!("CARGO_PKG_VERSION").to_owned(),
         window: window(history),
-        rss: rss(history, verdict.rss, rollups),
-        node: node(history),
+        rss: Rss {
+            explained_by_sites: verdict.explained,
+            explained_by_heap,
+            heap_headroom,
+            ..rss(history, verdict.rss, rollups)
+        },
+        node: node(history, oom),
+        forecast,
         verdict: VerdictSection {
             summary: summary(&target, &verdict, contexts.as_ref()),
             state: verdict.state,
@@ -155,6 +176,9 @@ fn rss(
             RssShape::WarmUp => "warm_up",
             RssShape::Growing => "growing",
         }),
+        explained_by_sites: None,
+        explained_by_heap: None,
+        heap_headroom: None,
         file_last_bytes: ends(|p| p.rss_file_bytes).1,
         vm_data_first_bytes,
         vm_data_last_bytes,
@@ -170,12 +194,15 @@ fn rss(
     }
 }
 
-fn node(history: &History) -> Node {
+fn node(history: &History, oom: OomSample) -> Node {
     let (first, last) = (history.points().first(), history.points().last());
     Node {
-        mem_total_bytes: last.and_then(|point| point.host.mem_total_bytes),
-        mem_available_first_bytes: first.and_then(|point| point.host.mem_available_bytes),
-        mem_available_last_bytes: last.and_then(|point| point.host.mem_available_bytes),
+        last: last.map(|point| point.node.clone()),
+        cgroup: last.and_then(|point| point.cgroup.clone()),
+        oom,
+        mem_total_bytes: last.and_then(|point| point.node.capacity_bytes),
+        mem_available_first_bytes: first.and_then(|point| point.node.available_bytes),
+        mem_available_last_bytes: last.and_then(|point| point.node.available_bytes),
     }
 }
 

@@ -5,7 +5,15 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::heap::HeapTraffic;
-use crate::{binary::Frame, overhead::Overhead, probe::Unavailable, verdict::State};
+use crate::{
+    binary::Frame,
+    forecast::Forecast,
+    model::Explained,
+    overhead::Overhead,
+    probe::Unavailable,
+    snapshot::{CgroupSample, NodeSample, OomSample},
+    verdict::State,
+};
 
 /// The version in every report.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -30,6 +38,8 @@ pub struct Report {
     /// Contexts; absent when they could not be counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contexts: Option<Contexts>,
+    /// When the memory runs out.
+    pub forecast: Forecast,
     /// The Go heap by call chain; absent when it could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heap: Option<HeapTraffic>,
@@ -139,6 +149,13 @@ pub struct Rss {
     pub vm_data_first_bytes: Option<u64>,
     /// VmData at the last.
     pub vm_data_last_bytes: Option<u64>,
+    /// The share of the slope that the leaking sites explain, with the room that the collector
+    /// leaves for garbage; null when none leaks or the slope is not surely above 0.
+    pub explained_by_sites: Option<Explained>,
+    /// The same of the heap profile's growth.
+    pub explained_by_heap: Option<Explained>,
+    /// Resident bytes for each live byte that the collector's pacing allows, (lowest, highest).
+    pub heap_headroom: Option<[f64; 2]>,
     /// Exact anonymous memory from smaps_rollup at the start.
     pub rollup_anon_first_bytes: Option<u64>,
     /// The same at the end.
@@ -159,9 +176,15 @@ pub struct Rss {
     pub cpu_ratio: Option<f64>,
 }
 
-/// The node's memory, read from `/proc/meminfo`.
+/// The node's memory, read from `/proc/meminfo`, the cgroups and `/proc/pressure`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Node {
+    /// All of it at the last snapshot, and the root cgroup.
+    pub last: Option<NodeSample>,
+    /// The target's memory cgroups at the last snapshot, its own first.
+    pub cgroup: Option<CgroupSample>,
+    /// Who would be killed first, at the end.
+    pub oom: OomSample,
     /// MemTotal.
     pub mem_total_bytes: Option<u64>,
     /// MemAvailable at the first snapshot.

@@ -1,5 +1,9 @@
 //! The report for a terminal of 100 columns: the answer first, then evidence, cost and loss.
 
+mod forecast;
+mod heap;
+mod memory;
+
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
@@ -32,10 +36,12 @@ pub fn render(report: &Report) -> String {
         }
     }
     reasons(&mut out, report);
+    forecast::section(&mut out, report);
     if let Some(contexts) = &report.contexts {
         table(&mut out, contexts);
     }
-    memory(&mut out, report);
+    memory::section(&mut out, report);
+    heap::section(&mut out, report);
     cost(&mut out, report);
     out
 }
@@ -236,38 +242,7 @@ fn table(out: &mut String, contexts: &Contexts) {
     out.push('\n');
 }
 
-fn memory(out: &mut String, report: &Report) {
-    let rss = &report.rss;
-    let count = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |v| v.to_string());
-    let slope = match (rss.anon_slope_bytes_per_s, rss.anon_slope_interval) {
-        (Some(slope), Some([low, high])) => {
-            format!("{}/s ({} to {})", bytes(slope), bytes(low), bytes(high))
-        }
-        _ => "unknown".to_owned(),
-    };
-    let (first, last) = (size(rss.anon_first_bytes), size(rss.anon_last_bytes));
-    line(out, &format!("  {BOLD}MEMORY{BOLD:#}  anonymous RSS {first} -> {last}, slope {slope}"));
-    if let Some(floor) = report.verdict.floor_bytes_per_s {
-        line(
-            out,
-            &format!("          growth below {}/s would not show in this window", bytes(floor)),
-        );
-    }
-    line(
-        out,
-        &format!(
-            "          RSS {} -> {}, threads {} -> {}, node has {} available of {}",
-            size(rss.first_bytes),
-            size(rss.last_bytes),
-            count(rss.threads_first),
-            count(rss.threads_last),
-            size(report.node.mem_available_last_bytes),
-            size(report.node.mem_total_bytes),
-        ),
-    );
-}
-
-fn size(value: Option<u64>) -> String {
+pub(super) fn size(value: Option<u64>) -> String {
     value.map_or_else(|| "?".to_owned(), |value| bytes(value as f64))
 }
 

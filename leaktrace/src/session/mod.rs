@@ -32,12 +32,13 @@ use crate::{
     bpf,
     config::TraceConfig,
     display::printable,
+    forecast::{Forecast, Observations, forecast},
     history::History,
     overhead::Overhead,
     report::{Inputs, Report, Target, TargetState, build, heap_traffic},
-    snapshot::{OwnSample, RollupSample},
+    snapshot::{OomSample, OwnSample, RollupSample},
     target::{Identity, State, Watch, select},
-    verdict::{Evidence, assess},
+    verdict::{Evidence, State as Answer, Verdict, assess, explained_by_heap, headroom},
 };
 
 /// How often the target's life and the live map's occupancy are looked at between readings.
@@ -80,7 +81,7 @@ pub async fn trace(
     let found = sampler.finish();
     let names = executable.name_sites(&watch, &found.origins);
     let natures = names.iter().map(|(site, name)| (*site, name.nature)).collect();
-    let verdict = assess(&Evidence {
+    let evidence = Evidence {
         history: &found.history,
         births_s: found.births_s.as_ref(),
         natures: &natures,
@@ -88,10 +89,16 @@ pub async fn trace(
         releases_complete: executable.plan().releases_complete,
         garbage_collected: executable.go_version().is_some(),
         uptime_at_start_s: uptime_s(&watch, found.history.start().wall),
-    });
+    };
+    let verdict = assess(&evidence);
+    let heap_growth = found.heap.as_ref().and_then(|moments| moments.compared().growth());
+    let explained_by_heap = heap_growth.and_then(|growth| explained_by_heap(&evidence, growth));
+    let heap_headroom = headroom(&evidence);
     let heap = found.heap.as_ref().and_then(|looks| {
         Some(heap_traffic(&looks.compared(), &mut executable.symbolizer(&watch)?))
     });
+    let oom = OomSample::read(watch.process());
+    let foresight = foresee(config, &found.history, &verdict);
     let mut unavailable = executable.plan().unavailable.clone();
     unavailable.extend(found.unavailable);
     Ok(build(Inputs {
@@ -103,6 +110,10 @@ pub async fn trace(
         holders: found.holders,
         rollups: [first_rollup, last_rollup],
         heap,
+        explained_by_heap,
+        heap_headroom,
+        forecast: foresight,
+        oom,
         overhead,
         unavailable,
     }))
@@ -156,6 +167,23 @@ async fn run(
             return state;
         }
     }
+}
+
+/// When the memory runs out, as the window went.
+fn foresee(config: &TraceConfig, history: &History, verdict: &Verdict) -> Forecast {
+    let points = history.points();
+    let nodes: Vec<_> = points.iter().map(|point| (point.at_s, point.node.clone())).collect();
+    let cgroups: Vec<_> =
+        points.iter().filter_map(|point| Some((point.at_s, point.cgroup.clone()?))).collect();
+    let capacity = nodes.last().and_then(|(_, node)| node.capacity_bytes);
+    forecast(&Observations {
+        rss_anon: &history.series(|process| process.rss_anon_bytes),
+        // A leak's growth is no swing of the heap.
+        noise_bytes: if verdict.state == Answer::Leak { 0.0 } else { verdict.rss_noise_bytes },
+        nodes: &nodes,
+        cgroups: &cgroups,
+        eviction_threshold_bytes: config.eviction_threshold.bytes(capacity),
+    })
 }
 
 /// Seconds from the target's start to `now`.

@@ -19,7 +19,8 @@ use crate::{
     memory::RuntimeCounters,
     probe::Unavailable,
     snapshot::{
-        ContextSample, HolderSample, HoldingSample, HostSample, Instant, ProcessSample, Snapshot,
+        CgroupSample, ContextSample, Hierarchies, HolderSample, HoldingSample, Instant, NodeSample,
+        ProcessSample, Snapshot,
     },
     target::Watch,
 };
@@ -39,6 +40,7 @@ pub struct Sampler<'e> {
     executable: &'e Executable,
     tracer: Option<Tracer>,
     history: History,
+    hierarchies: Hierarchies,
     /// None where it is no Go program, or its memory is closed.
     look: Option<Rc<Look>>,
     heap: Option<HeapWatch>,
@@ -67,10 +69,16 @@ impl<'e> Sampler<'e> {
     /// Loads and attaches what the plan asks for.
     pub fn attach(config: &TraceConfig, watch: &Watch, executable: &'e Executable) -> Result<Self> {
         let tracer = tracer(config, watch, executable)?;
-        let history = History::new(Instant::now());
-        let (look, heap, holdings) = (None, None, None);
-        let unavailable = Vec::new();
-        let mut this = Self { executable, tracer, history, look, heap, holdings, unavailable };
+        let mut this = Self {
+            executable,
+            tracer,
+            history: History::new(Instant::now()),
+            hierarchies: Hierarchies::find(),
+            look: None,
+            heap: None,
+            holdings: None,
+            unavailable: Vec::new(),
+        };
         if executable.go().is_some() {
             match Look::open(watch.process(), executable) {
                 Ok(look) => this.look_through(Rc::new(look)),
@@ -134,7 +142,8 @@ impl<'e> Sampler<'e> {
         self.history.push(Snapshot {
             at,
             process: ProcessSample::read(watch.process()),
-            host: HostSample::read(),
+            node: NodeSample::read(&self.hierarchies),
+            cgroup: CgroupSample::read(watch.process(), &self.hierarchies),
             contexts,
             runtime,
         });

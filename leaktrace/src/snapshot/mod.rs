@@ -5,7 +5,6 @@
 mod cgroup;
 mod contexts;
 mod holding;
-mod host;
 mod node;
 mod oom;
 mod own;
@@ -17,7 +16,6 @@ pub use cgroup::{
 };
 pub use contexts::{ContextKind, ContextNature, ContextParent, ContextSample, SiteSample};
 pub use holding::{HolderSample, HoldingSample};
-pub use host::HostSample;
 pub use node::{NodeSample, RootSample};
 pub use oom::{OomCandidate, OomSample};
 pub use own::OwnSample;
@@ -59,7 +57,9 @@ pub struct Snapshot {
     /// The target.
     pub process: ProcessSample,
     /// The node.
-    pub host: HostSample,
+    pub node: NodeSample,
+    /// The target's memory cgroups, where they can be seen.
+    pub cgroup: Option<CgroupSample>,
     /// The contexts, when they are counted.
     pub contexts: Option<ContextSample>,
     /// The Go runtime's counters, read from its memory.

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::{
-    RssGrowth, RssShape, SiteEvidence, SiteJudgement, SiteState, State, Verdict, reasons,
+    RssGrowth, RssShape, SiteEvidence, SiteJudgement, SiteState, State, Verdict,
+    explained::{explained, leaking_bytes},
+    reasons,
     site::{OLD_MIN, TWO_COLLECTIONS_S, judge},
 };
 use crate::{
@@ -69,7 +71,8 @@ impl Evidence<'_> {
 pub fn assess(evidence: &Evidence<'_>) -> Verdict {
     let history = evidence.history;
     let series = history.series(|process| process.rss_anon_bytes);
-    let rss = RssGrowth::of(&series, noise_bytes(evidence, &series));
+    let rss_noise_bytes = noise_bytes(evidence, &series);
+    let rss = RssGrowth::of(&series, rss_noise_bytes);
     let sites = judge_sites(evidence);
     let mut verdict = Verdict {
         state: State::Inconclusive,
@@ -79,6 +82,8 @@ pub fn assess(evidence: &Evidence<'_>) -> Verdict {
         reasons: Vec::new(),
         sites,
         rss,
+        rss_noise_bytes,
+        explained: None,
     };
     if history.duration_s() < WINDOW_MIN_S {
         verdict.reasons.push(format!(
@@ -201,7 +206,9 @@ fn some_site_leaks(
         verdict.confidence_ratio = 0.0;
         verdict.reasons.push(why);
     }
-    verdict.reasons.push(reasons::rss_beside_leak(evidence, verdict));
+    let bytes = leaking_bytes(evidence, verdict);
+    verdict.explained = explained(evidence, &bytes);
+    verdict.reasons.push(reasons::rss_beside_leak(verdict, &bytes));
 }
 
 /// Releases of contexts made before tracing began may balance the growth: over the whole window,

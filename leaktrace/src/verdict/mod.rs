@@ -4,15 +4,19 @@
 //! every part of the window, and only from a trace long and complete enough. Non-goals: names.
 
 mod combine;
+mod explained;
 mod reasons;
 mod rss;
 mod site;
 
 pub use combine::{Evidence, assess};
+pub use explained::{explained_by_heap, headroom};
 pub use rss::{RssGrowth, RssShape};
 pub use site::{SiteEvidence, SiteJudgement, SiteState};
 
 use serde::Serialize;
+
+use crate::model::Explained;
 
 /// The answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -47,4 +51,8 @@ pub struct Verdict {
     pub sites: Vec<(u64, SiteJudgement)>,
     /// Growth of the anonymous RSS.
     pub rss: Option<RssGrowth>,
+    /// By how much the RSS of such a process swings by itself.
+    pub rss_noise_bytes: f64,
+    /// The share of it that the leaking sites explain.
+    pub explained: Option<Explained>,
 }

@@ -3,10 +3,13 @@
 
 use std::collections::HashMap;
 
-use super::{Evidence, RssGrowth, RssShape, SiteJudgement, SiteState, State, Verdict};
+use super::{
+    Evidence, RssGrowth, RssShape, SiteJudgement, SiteState, State, Verdict,
+    explained::LeakingBytes,
+};
 use crate::{
     display::{bytes, seconds},
-    model::{Slope, retained_heap_bytes},
+    model::Slope,
     snapshot::HoldingSample,
 };
 
@@ -131,36 +134,31 @@ pub fn without_releases(
     })
 }
 
-/// How fast the leaking contexts grow in bytes of live heap, and whether that is all read from
-/// memory.
-fn leaking_bytes_per_s(evidence: &Evidence<'_>, verdict: &Verdict) -> (f64, bool) {
-    let leaking = verdict.sites.iter().filter(|(_, site)| site.state == SiteState::Leak);
-    leaking.fold((0.0, true), |(sum, all_read), (id, site)| {
-        let read = evidence.holdings.get(id).and_then(HoldingSample::bytes_each);
-        let kind = evidence.natures.get(id).copied().unwrap_or_default().kind;
-        let each = read.unwrap_or_else(|| retained_heap_bytes(kind)) as f64;
-        (sum + site.growth.map_or(0.0, |g| g.per_s) * each, all_read && read.is_some())
-    })
-}
-
 /// How the RSS fits to the leaking contexts.
-pub fn rss_beside_leak(evidence: &Evidence<'_>, verdict: &Verdict) -> String {
-    let (bytes_per_s, all_read) = leaking_bytes_per_s(evidence, verdict);
-    let how = if all_read { "sizes read from memory" } else { "modelled" };
-    match verdict.rss {
-        None => "the RSS could not be read often enough for a slope".to_owned(),
-        Some(rss) if rss.floor_bytes_per_s > bytes_per_s && rss.shape == RssShape::Flat => format!(
-            "the RSS can't confirm it: growth below {}/s is lost in its noise in this window",
-            bytes(rss.floor_bytes_per_s)
-        ),
-        Some(rss) if rss.shape == RssShape::Flat => {
+pub fn rss_beside_leak(verdict: &Verdict, leaking: &LeakingBytes) -> String {
+    let LeakingBytes { per_s, all_read, .. } = *leaking;
+    let how = if all_read { "sizes read from memory" } else { "at least" };
+    match (verdict.rss, verdict.explained) {
+        (None, _) => "the RSS could not be read often enough for a slope".to_owned(),
+        (Some(rss), None) if rss.floor_bytes_per_s > per_s && rss.shape == RssShape::Flat => {
+            format!(
+                "the RSS can't confirm it: growth below {}/s is lost in its noise in this window",
+                bytes(rss.floor_bytes_per_s)
+            )
+        }
+        (Some(rss), None) if rss.shape == RssShape::Flat => {
             "the RSS does not grow yet: the heap still has room".to_owned()
         }
-        Some(rss) => format!(
-            "{}; the leaking contexts by themselves add at least {}/s of live heap ({how}), what \
-             hangs on them and garbage come on top",
+        (Some(rss), None) => format!(
+            "{}; the leaking contexts add {}/s of live heap ({how}), room for garbage comes on top",
             grows_by(&rss),
-            bytes(bytes_per_s)
+            bytes(per_s)
+        ),
+        (Some(rss), Some(explained)) => format!(
+            "{}; the leaking contexts add {}/s of live heap ({how}): with the room that the \
+             collector leaves for garbage this explains {explained} of it",
+            grows_by(&rss),
+            bytes(per_s)
         ),
     }
 }

@@ -29,7 +29,7 @@ const ORDER: [&str; 17] = [
 ];
 
 /// `config` is plain values; it may import these, which are plain values too.
-const PLAIN: [&str; 4] = ["target", "snapshot", "verdict", "report"];
+const PLAIN: [&str; 5] = ["target", "snapshot", "forecast", "verdict", "report"];
 
 /// Who may see `config`, besides main.rs and lib.rs.
 const SEES_CONFIG: [&str; 2] = ["session", "cli"];

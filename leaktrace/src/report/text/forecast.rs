@@ -1,0 +1,68 @@
+//! When the memory runs out.
+
+use super::{BOLD, bullet, line};
+use crate::{
+    display::{bytes, seconds},
+    forecast::{Consequence, Deadline, Forecast, LimitKind},
+    report::Report,
+};
+
+/// Later than this nothing is forecast for people: nothing goes on as it does for so long.
+const FAR_S: f64 = 366.0 * 86_400.0;
+
+/// Appends the section, if something comes to an end.
+pub fn section(out: &mut String, report: &Report) {
+    let forecast = &report.forecast;
+    let mut lines = Vec::new();
+    if let Some(limit) = forecast.first_limit() {
+        let what = match limit.kind {
+            LimitKind::Max => "memory.max",
+            LimitKind::High => "memory.high",
+        };
+        let then = match limit.consequence {
+            Consequence::OomKill => "an OOM kill in it",
+            Consequence::Throttling => "throttling",
+            Consequence::Stall => "a standstill",
+        };
+        let size = bytes(limit.limit_bytes as f64);
+        let name = format!("{then}: cgroup {} reaches its {what} of {size}", limit.cgroup);
+        lines.extend(coming(&name, Some(&limit.deadline)));
+    }
+    lines.extend(coming("eviction by a kubelet (memory.available)", forecast.eviction.as_ref()));
+    lines.extend(coming("the node out of memory", forecast.oom.as_ref()));
+    if lines.is_empty() {
+        return;
+    }
+    line(out, &format!("  {BOLD}FORECAST{BOLD:#}  if all goes on as in this window"));
+    for text in lines {
+        bullet(out, "-", &text);
+    }
+    if let Some(text) = victim(report, forecast) {
+        bullet(out, "-", &text);
+    }
+    out.push('\n');
+}
+
+fn coming(what: &str, deadline: Option<&Deadline>) -> Option<String> {
+    let deadline = deadline.filter(|deadline| deadline.earliest_s < FAR_S)?;
+    let when = match deadline.latest_s {
+        Some(latest_s) => format!("{} to {}", seconds(deadline.earliest_s), seconds(latest_s)),
+        None => format!("{} at the earliest, perhaps never", seconds(deadline.earliest_s)),
+    };
+    Some(format!("{what}: in {when}"))
+}
+
+/// Who is killed first, when the node runs out.
+fn victim(report: &Report, forecast: &Forecast) -> Option<String> {
+    forecast.oom?;
+    let (oom, first) = (&report.node.oom, report.node.oom.first.as_ref()?);
+    let rank = match oom.rank {
+        Some(1) => return Some("the kernel would kill this process first".to_owned()),
+        Some(rank) => format!("this one is number {rank} of {}", oom.candidates),
+        None => "this one is never killed".to_owned(),
+    };
+    Some(format!(
+        "the kernel would kill {} (pid {}, score {}) first; {rank}",
+        first.comm, first.pid, first.score
+    ))
+}
