@@ -16,14 +16,17 @@ use leaktrace::{
     forecast::{
         Consequence, EVICTION_THRESHOLD_BYTES, Forecast, LimitKind, Observations, forecast,
     },
-    model::trend,
+    memory::RuntimeCounters,
+    model::{Contribution, Pacing, Slope, explained_share, heap_headroom, trend},
+    session::{Executable, Look},
     snapshot::{
         CgroupLimit, CgroupSample, CgroupVersion, Hierarchies, Instant, NodeSample, OomSample,
         ProcessSample,
     },
+    target::{Identity, Selector, Watch, select},
 };
 use procfs::process::Process;
-use support::Guard;
+use support::{GO, Guard, Workload};
 
 const MIB: u64 = 1 << 20;
 /// Of the outer cgroup; the inner one, where the process is, may have more.
@@ -307,4 +310,45 @@ fn who_is_killed_first_is_who_asked_for_it() {
     assert_eq!((first.comm.as_str(), sample.score_adj), ("pages", Some(1000)));
     let init = OomSample::read(&Process::new(1).unwrap());
     assert_eq!(init.rank, None, "init is never killed: {init:?}");
+}
+
+/// Contexts that are leaked, 32 KiB hang on each, among ten times as much garbage: the share by
+/// what the workload says that it leaked.
+#[test]
+fn a_leak_times_the_headroom_explains_the_growth() {
+    const PAYLOAD_BYTES: f64 = 32768.0;
+    let sizes = ["-payload", "32768", "-garbage", "327680", "-syncs", "1500"];
+    let mut workload = Workload::start(GO, &[&["podsync", "-wait"][..], &sizes].concat());
+    let find = || select(&Selector::Pid(workload.pid() as i32)).unwrap();
+    let watch = Watch::new(find(), Identity::of(&find()).unwrap());
+    let executable = Executable::of(&watch).unwrap();
+    let counters = || {
+        let look = Look::open(watch.process(), &executable).unwrap();
+        Pacing::from(&RuntimeCounters::read(&look.runtime()).unwrap())
+    };
+    workload.begin();
+    let start = Instant::now();
+    let done = std::thread::spawn(move || (workload.truth(), Instant::now(), workload));
+    let (mut rss_anon, mut looks) = (Vec::new(), Vec::new());
+    while !done.is_finished() {
+        let at_s = Instant::now().seconds_since(&start);
+        rss_anon.push((at_s, ProcessSample::read(watch.process()).rss_anon_bytes.unwrap() as f64));
+        if looks.is_empty() && at_s > 3.0 || looks.len() == 1 && at_s > 13.0 {
+            looks.push((at_s, counters()));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let (truth, end, _workload) = done.join().unwrap();
+    let [(first_s, first), (last_s, last)] = looks[..] else { panic!("{} looks", looks.len()) };
+    let headroom = heap_headroom(&first, &last, last_s - first_s);
+    let leaked_per_s = truth["leaked"].as_f64().unwrap() / end.seconds_since(&start);
+    let growth_per_s = Slope { per_s: leaked_per_s, low: leaked_per_s, high: leaked_per_s };
+    // The context, its value and its place among its parent's children are some 300 bytes more.
+    let leak = Contribution { growth_per_s, bytes_each: [PAYLOAD_BYTES, PAYLOAD_BYTES + 400.0] };
+    let resident = trend(&rss_anon, 0.0).unwrap().slope;
+    let found = explained_share(&[leak], headroom, resident).unwrap();
+    let rate = leaked_per_s * PAYLOAD_BYTES;
+    println!("explained {found}: {rate:.0} B/s leaked, headroom {headroom:?}, {resident:?}");
+    assert!((0.8..=1.2).contains(&found.ratio), "{found} of {resident:?}");
+    assert!(found.low <= 1.0 && 1.0 <= found.high, "{found} of {resident:?}");
 }

@@ -214,6 +214,27 @@ fn figures_that_are_off_widen_the_room() {
     assert!(within(fuzzy.room_bytes[1] - exact.room_bytes[1], half));
 }
 
+/// Teeth of 0, 8 and 16 MiB; the newest value is at the bottom of one: the limit may be met 16 MiB
+/// earlier than by the line through the bottoms, not later.
+#[test]
+fn a_swing_is_taken_off_the_room_or_added_to_it() {
+    let teeth = |phase: u32| {
+        let tooth = move |i: u32| f64::from((i + phase) % 3) * (8 * MIB) as f64;
+        let points =
+            (0..60).map(move |i| (f64::from(i) * 5.0, 1e8 + 1e6 * f64::from(i) + tooth(i)));
+        points.collect::<Vec<_>>()
+    };
+    let limited = cgroups(vec![level("/a", Some(200), 120)]);
+    let room = |points: &[(f64, f64)]| {
+        of(points, &[], &limited).limits[0].deadline.room_bytes.map(|bytes| bytes / MIB as f64)
+    };
+    let near = |found: f64, expected: f64| (found - expected).abs() < 1.0;
+    let [least, most] = room(&teeth(1));
+    assert!(near(least, 80.0 - 16.0) && near(most, 80.0), "at the bottom: {least} {most}");
+    let [least, most] = room(&teeth(0));
+    assert!(near(least, 80.0) && near(most, 80.0 + 16.0), "at the top: {least} {most}");
+}
+
 #[test]
 fn a_forecast_survives_json() {
     let found =

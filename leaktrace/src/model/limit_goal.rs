@@ -41,6 +41,8 @@ mod tests {
             heap_live_bytes: 80 * MIB,
             heap_free_bytes: 10 * MIB,
             mapped_ready_bytes: 100 * MIB,
+            gc_cycles: 0,
+            gc_cycles_forced: 0,
         })
     }
 
