@@ -75,8 +75,10 @@ impl From<&RuntimeCounters> for Pacing {
 ///   garbage. What else grows there is not the leak's: the factor is 1.
 /// - GOMEMLIMIT's goal is the lower one: the heap can't outgrow it, and the room above the live
 ///   heap shrinks until the factor is 1. Between 1 and goal / live.
-/// - No collection in between, or forced or periodic ones, or a heap below its minimum: the heap
-///   does not follow its goal. Between 1 and 1 + GOGC/100.
+/// - The heap was at its minimum at first and has outgrown it since: GOGC/100 is only by how much the
+///   goal rose beyond what the live heap grew.
+/// - No collection in between, or forced or periodic ones, or a heap at its minimum all the time: the
+///   heap does not follow its goal. Between 1 and 1 + GOGC/100.
 pub fn heap_headroom(first: &Pacing, last: &Pacing, seconds: f64) -> [f64; 2] {
     let Ok(gc_percent) = u64::try_from(last.gc_percent) else { return [1.0, 1.0] };
     let garbage = gc_percent as f64 / 100.0;
@@ -86,14 +88,26 @@ pub fn heap_headroom(first: &Pacing, last: &Pacing, seconds: f64) -> [f64; 2] {
         return [1.0, over_live.clamp(1.0, 1.0 + garbage)];
     }
     let minimum_bytes = HEAP_MINIMUM_BYTES.saturating_mul(gc_percent) / GC_PERCENT_DEFAULT;
-    let follows_goal = first.next_gc_bytes > minimum_bytes && first.gc_percent == last.gc_percent;
-    match growth_per_collection(first, last, seconds).filter(|_| follows_goal) {
-        Some(growth) => [
-            ((1.0 + TRIGGER_RATIO_MIN * garbage) / growth).max(1.0),
-            ((1.0 + garbage) / growth).max(1.0),
-        ],
-        None => [1.0, 1.0 + garbage],
+    let growth =
+        growth_per_collection(first, last, seconds).filter(|_| first.gc_percent == last.gc_percent);
+    let between = |garbage: f64, growth: f64| {
+        let factor = |ratio: f64| ((1.0 + ratio * garbage) / growth).max(1.0);
+        [factor(TRIGGER_RATIO_MIN), factor(1.0)]
+    };
+    match growth {
+        Some(growth) if first.next_gc_bytes > minimum_bytes => between(garbage, growth),
+        Some(_) if last.next_gc_bytes > minimum_bytes => {
+            between(goal_beyond_live(first, last).unwrap_or(garbage).min(garbage), 1.0)
+        }
+        _ => [1.0, 1.0 + garbage],
     }
+}
+
+/// By how much the goal rose beyond each byte that the live heap grew; none if that did not grow.
+fn goal_beyond_live(first: &Pacing, last: &Pacing) -> Option<f64> {
+    let grown = last.heap_marked_bytes.checked_sub(first.heap_marked_bytes)?;
+    let risen = last.next_gc_bytes.saturating_sub(first.next_gc_bytes);
+    (grown > 0).then(|| (risen as f64 / grown as f64 - 1.0).max(0.0))
 }
 
 /// By what factor the live heap grew from one collection to the next, at least 1; none when the
@@ -204,6 +218,21 @@ mod tests {
     fn a_heap_below_its_minimum_has_a_goal_that_does_not_move() {
         let small = Pacing { heap_marked_bytes: MIB, next_gc_bytes: 4 * MIB, ..PLAIN };
         assert!(near(headroom(&small), [1.0, 2.0]));
+    }
+
+    /// From 1 of 4 MiB to 11 of 22: the goal rose by 0.8 beyond each live byte.
+    #[test]
+    fn a_heap_that_outgrows_its_minimum_catches_up_first() {
+        let at = |marked: u64, goal: u64, gc_cycles| Pacing {
+            heap_marked_bytes: marked * MIB,
+            next_gc_bytes: goal * MIB,
+            gc_cycles,
+            ..PLAIN
+        };
+        let found = heap_headroom(&at(1, 4, 20), &at(11, 22, 40), SECONDS);
+        assert!(near(found, [1.0 + 0.8 * 45.0 / 64.0, 1.8]), "{found:?}");
+        let shrunk = heap_headroom(&at(3, 4, 20), &at(2, 5, 40), SECONDS);
+        assert!(near(shrunk, [MOST_OF_TWO, 2.0]), "{shrunk:?}");
     }
 
     #[test]

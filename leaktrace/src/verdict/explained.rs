@@ -2,12 +2,9 @@
 //! a share with its interval out.
 
 use super::{Evidence, SiteState, Verdict};
-use crate::{
-    memory::RuntimeCounters,
-    model::{
-        Contribution, Explained, Pacing, Slope, Trend, explained_share, heap_headroom,
-        retained_heap_bytes, trend,
-    },
+use crate::model::{
+    Contribution, Explained, Pacing, Slope, Trend, explained_share, heap_headroom,
+    retained_heap_bytes, trend,
 };
 
 /// What leaking sites add to the live heap.
@@ -50,24 +47,15 @@ pub fn explained_by_heap(evidence: &Evidence<'_>, live_growth: Slope) -> Option<
     explained_share(&[contribution], headroom(evidence)?, resident)
 }
 
-/// Resident bytes for each live one, by the newest counters.
+/// Resident bytes for each live one, as the collector paced in this window.
 pub fn headroom(evidence: &Evidence<'_>) -> Option<[f64; 2]> {
-    let newest = evidence.history.points().iter().rev().find_map(|point| point.runtime);
-    Some(heap_headroom(&pacing(&newest?)))
+    let points = evidence.history.points().iter();
+    let mut read = points.filter_map(|point| Some((point.at_s, Pacing::from(&point.runtime?))));
+    let (first_s, first) = read.next()?;
+    let (last_s, last) = read.next_back().unwrap_or((first_s, first));
+    Some(heap_headroom(&first, &last, last_s - first_s))
 }
 
 fn resident_trend(evidence: &Evidence<'_>) -> Option<Trend> {
     trend(&evidence.history.series(|process| process.rss_anon_bytes), 0.0)
-}
-
-const fn pacing(counters: &RuntimeCounters) -> Pacing {
-    Pacing {
-        gc_percent: counters.gc_percent,
-        memory_limit_bytes: counters.memory_limit_bytes,
-        next_gc_bytes: counters.next_gc_bytes,
-        heap_marked_bytes: counters.heap_marked_bytes,
-        heap_live_bytes: counters.heap_live_bytes,
-        heap_free_bytes: counters.heap_free_bytes,
-        mapped_ready_bytes: counters.mapped_ready_bytes,
-    }
 }
