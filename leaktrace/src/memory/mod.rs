@@ -6,6 +6,7 @@
 //! else: every walk is bounded, checks what it reads, and counts what it had to drop.
 //! Non-goals: names of addresses (`symbolize` has them); judging.
 
+mod arena_use;
 mod children;
 mod contexts;
 mod counters;
@@ -14,6 +15,7 @@ mod heap_bucket;
 mod heap_profile;
 mod heap_sites;
 mod holders;
+mod pagemap;
 mod process;
 mod recorded;
 mod runtime;
@@ -23,6 +25,7 @@ mod testing;
 mod types;
 mod view;
 
+pub use arena_use::ArenaUse;
 pub use children::{Entry, Walk, child_count, contains_child, visit_children};
 pub use contexts::{
     Ancestor, ContextObject, ContextReader, ContextType, Holder, Holding, Interface, Standing,
@@ -31,6 +34,7 @@ pub use counters::RuntimeCounters;
 pub use heap_profile::{HeapCounts, HeapDropped, HeapProfile, HeapSite};
 pub use heap_sites::{HeapEstimate, HeapGroup, HeapReading};
 pub use holders::{Holders, find_holders};
+pub use pagemap::{Pagemap, ReadPages, Resident};
 pub use process::ProcessMemory;
 pub use recorded::{RecordedMemory, Recorder};
 pub use runtime::{Addresses, Runtime};
