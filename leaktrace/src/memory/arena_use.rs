@@ -59,6 +59,14 @@ impl ArenaUse {
         Ok(found)
     }
 
+    /// Where the arenas lie, by address.
+    ///
+    /// # Errors
+    /// The heap was not located, memory is closed, or there are too many arenas.
+    pub fn places(runtime: &Runtime<'_>) -> Result<Vec<Range<u64>>, MemoryError> {
+        Spans::read(runtime)?.arena_ranges(ARENAS_MAX)
+    }
+
     /// All resident bytes.
     pub fn resident(&self) -> Resident {
         let mut all = self.live;

@@ -5,14 +5,25 @@
 mod contexts;
 mod holding;
 mod host;
+mod kernel;
+mod mappings;
 mod own;
 mod process;
+mod resident;
+mod threads;
 
 pub use contexts::{ContextKind, ContextNature, ContextParent, ContextSample, SiteSample};
 pub use holding::{HolderSample, HoldingSample};
 pub use host::HostSample;
+pub use kernel::KernelSample;
+pub use mappings::{
+    Figures, Known, Mapping, MappingGrowth, MappingKind, MappingRow, MappingsSample, Rights,
+    visit_mappings,
+};
 pub use own::OwnSample;
 pub use process::{ProcessSample, RollupSample};
+pub use resident::{GoSample, ResidentSample};
+pub use threads::{FilesSample, StackPointers};
 
 use std::time::SystemTime;
 
