@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod display;
 pub mod history;
+pub mod ledger;
 pub mod memory;
 pub mod model;
 pub mod overhead;

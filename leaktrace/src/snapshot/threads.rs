@@ -3,7 +3,7 @@
 //! Since kernel 4.5 no mapping is named after its thread's stack, and `MAP_STACK` is not to be
 //! seen: a stack is what a stack pointer points to. Non-goals: what the threads do.
 
-use std::{collections::BTreeMap, io::Read as _};
+use std::{collections::BTreeMap, io::Read as _, time::Duration};
 
 use procfs::process::{FDTarget, Process};
 use serde::{Deserialize, Serialize};
@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 /// Threads and files that are looked at; a bound on time.
 const THREADS_MAX: usize = 32_768;
 const FILES_MAX: usize = 65_536;
-/// A thread that runs has no stack pointer to show; it is asked again.
-const ASKED_MAX: usize = 3;
+/// A thread that runs has no stack pointer to show; it is asked again, a little later.
+const ASKED_MAX: usize = 4;
+const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
 /// Where the threads' stacks are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,7 +43,10 @@ impl StackPointers {
         let mut found = Self::default();
         let Ok(tasks) = process.tasks() else { return found };
         let mut left: Vec<_> = tasks.flatten().take(THREADS_MAX).map(|task| task.tid).collect();
-        for _ in 0..ASKED_MAX {
+        for round in 0..ASKED_MAX {
+            if round > 0 && !left.is_empty() {
+                std::thread::sleep(ASKED_AGAIN_AFTER);
+            }
             left.retain(|tid| {
                 let mut text = String::new();
                 let file = process.open_relative(format!("task/{tid}/syscall")).ok();
@@ -92,7 +96,7 @@ fn kind(target: &FDTarget) -> String {
         FDTarget::Pipe(_) => "pipe",
         FDTarget::MemFD(_) => "memfd",
         FDTarget::AnonInode(name) => name,
-        FDTarget::Net(_) | FDTarget::Other(..) => "other",
+        FDTarget::Net(_) | FDTarget::Other(..) | FDTarget::Unknown(..) => "other",
     };
     let is_letter = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     kind.chars().filter(is_letter).take(32).collect()

@@ -2,6 +2,7 @@
  * been touched; the process ends with its input. Nothing is ever given back. */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define MIB ((size_t)1 << 20)
@@ -18,8 +20,6 @@
 /* Touched by "data" and "bss". */
 static char data[16 * MIB] = {1};
 static char bss[16 * MIB];
-
-static char *stack_used;
 
 static void fail(const char *what) {
 	perror(what);
@@ -51,15 +51,24 @@ static char *system_v(size_t bytes) {
 	return memory;
 }
 
-static pthread_barrier_t used;
+static _Atomic pid_t waiting;
 
 static void *use_stack(void *bytes) {
 	char memory[(size_t)bytes];
 	touch(memory, (size_t)bytes);
-	stack_used = memory;
-	pthread_barrier_wait(&used);
+	waiting = (pid_t)syscall(SYS_gettid);
 	pause();
 	return memory[0] ? NULL : bytes;
+}
+
+/* Whether the kernel has seen thread `tid` come to rest. */
+static int rests(pid_t tid) {
+	char path[64], word[16] = "running";
+	snprintf(path, sizeof path, "/proc/self/task/%d/syscall", tid);
+	FILE *file = fopen(path, "r");
+	if (!file || fscanf(file, "%15s", word) != 1) fail(path);
+	fclose(file);
+	return strcmp(word, "running") != 0;
 }
 
 static void thread(size_t bytes) {
@@ -67,9 +76,9 @@ static void thread(size_t bytes) {
 	pthread_t thread;
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, bytes + MIB);
-	pthread_barrier_init(&used, NULL, 2);
+	waiting = 0;
 	if (pthread_create(&thread, &attributes, use_stack, (void *)bytes)) fail("pthread_create");
-	pthread_barrier_wait(&used);
+	while (!waiting || !rests(waiting)) sched_yield();
 }
 
 static void file(size_t bytes) {

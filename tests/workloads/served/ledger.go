@@ -23,10 +23,11 @@ type ledger struct {
 	block chan struct{}
 }
 
-// node is a small object of a list.
+// node is a small object of a list, with room for what some versions put in
+// front of objects with pointers.
 type node struct {
 	next *node
-	data [1016]byte
+	data [1008]byte
 }
 
 func init() { parts["ledger"] = &ledger{} }
@@ -55,8 +56,10 @@ func (l *ledger) command(line string) any {
 	case "goroutines":
 		l.goroutines(mib)
 	case "untouched":
+		l.fill()
 		l.kept = append(l.kept, make([]byte, mib<<20))
 	case "pointers":
+		l.fill()
 		l.kept = append(l.kept, make([]*node, mib<<20/8))
 		runtime.GC() // reads all of it
 	case "file":
@@ -70,6 +73,14 @@ func (l *ledger) command(line string) any {
 	runtime.ReadMemStats(&truth)
 	runtime.KeepAlive(l.kept)
 	return truth
+}
+
+// fill takes 4 MiB, more than any free pages that were in use before: behind
+// it all is fresh, and the runtime has no reason to write zeros there.
+func (l *ledger) fill() {
+	filler := make([]byte, 4<<20)
+	touch(filler)
+	l.kept = append(l.kept, filler)
 }
 
 // list makes small objects of mib MiB.

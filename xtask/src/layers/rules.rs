@@ -8,7 +8,7 @@ use super::{
 };
 
 /// The modules of leaktrace in pipeline order: each may import those before it.
-const ORDER: [&str; 16] = [
+const ORDER: [&str; 17] = [
     "display",
     "target",
     "binary",
@@ -18,6 +18,7 @@ const ORDER: [&str; 16] = [
     "snapshot",
     "history",
     "model",
+    "ledger",
     "verdict",
     "symbolize",
     "overhead",
