@@ -219,6 +219,8 @@ fn memory_of_c_beside_a_flat_go_heap_is_native() {
     for version in GO_VERSIONS {
         let mut go = Go::start(version, "-cgo");
         go.does("malloc 32", &[(Part::MallocPieces, 32 * MIB)]);
+        go.does("map 3", &[(Part::Anonymous, 3 * MIB)]);
+        go.does("map 32", &[(Part::Anonymous, 32 * MIB)]);
         let first = go.sends("mallocsmall 32");
         let growth = LedgerGrowth::between(&first, &go.last);
         assert_eq!(growth.answer, Group::Native, "{}: {growth:#?}", go.name);

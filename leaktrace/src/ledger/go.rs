@@ -4,19 +4,20 @@
 //! Arenas are split page by page where memory and page map can be read, else by the counters.
 //! Outside its arenas the runtime's structures have names on kernels that know names (Go 1.25 on);
 //! elsewhere they lie among other anonymous memory: what malloc has mapped is told by its own
-//! marks, and of the rest the runtime has as much as its counters admit.
+//! marks, and what more is mapped than the runtime's counters admit is not the runtime's.
 
 use super::{How, Line, Part, signed};
 use crate::{
-    memory::{ArenaUse, Resident, RuntimeCounters},
-    snapshot::{GoSample, MappingKind, ResidentSample},
+    memory::{ARENA_INDEX_BYTES, ArenaUse, Resident, RuntimeCounters},
+    snapshot::{Figures, GoSample, MappingKind, ResidentSample},
 };
 
 /// The lines of `sample`'s Go runtime, if it has one, and of its anonymous memory.
 pub(super) fn lines(sample: &ResidentSample) -> Vec<Line> {
-    let anonymous = sample.mappings.of(&[MappingKind::Anonymous]).rss_bytes;
+    let anonymous = sample.mappings.of(&[MappingKind::Anonymous]);
     let Some(go) = &sample.go else {
-        return vec![Line { what: Part::Anonymous, bytes: signed(anonymous), how: How::Smaps }];
+        let bytes = signed(anonymous.rss_bytes);
+        return vec![Line { what: Part::Anonymous, bytes, how: How::Smaps }];
     };
     let arenas_rss = sample.mappings.of(&[MappingKind::GoArena]).rss_bytes;
     let mut lines = match &go.arenas {
@@ -61,21 +62,39 @@ fn by_counters(counters: &RuntimeCounters) -> Vec<Line> {
     figures.map(|(what, bytes)| Line { what, bytes: signed(bytes), how: How::Counters }).to_vec()
 }
 
-fn outside_arenas(sample: &ResidentSample, go: &GoSample, anonymous: u64) -> [Line; 3] {
+fn outside_arenas(sample: &ResidentSample, go: &GoSample, anonymous: Figures) -> [Line; 3] {
     let named = sample.mappings.of(&[MappingKind::GoRuntime]).rss_bytes;
-    let pieces = go.malloc.map_or(0, |malloc| malloc.resident.bytes()).min(anonymous);
-    let collector = go.arenas.as_ref().map_or(0, |arenas| arenas.collector.bytes());
-    let (runtime, how) = if named > 0 {
-        (named, How::Smaps)
-    } else {
-        let most = go.counters.runtime_bytes.saturating_sub(collector);
-        ((anonymous - pieces).min(most), How::SmapsAndCounters)
+    let pieces = go.malloc.unwrap_or_default();
+    let pieces_rss = pieces.resident.bytes().min(anonymous.rss_bytes);
+    let rest = Figures {
+        rss_bytes: anonymous.rss_bytes - pieces_rss,
+        mapped_bytes: anonymous.mapped_bytes.saturating_sub(pieces.mapped_bytes),
+        ..Figures::default()
     };
-    let unnamed = if named > 0 { 0 } else { runtime };
+    let (runtime, others, how) = if named > 0 {
+        (named, rest.rss_bytes, How::Smaps)
+    } else {
+        let others = not_the_runtimes(go, rest);
+        (rest.rss_bytes - others, others, How::SmapsAndCounters)
+    };
     let line = |what, bytes, how| Line { what, bytes: signed(bytes), how };
     [
         line(Part::GoRuntime, runtime, how),
-        line(Part::MallocPieces, pieces, How::Pages),
-        line(Part::Anonymous, anonymous - pieces - unnamed, how),
+        line(Part::MallocPieces, pieces_rss, How::Pages),
+        line(Part::Anonymous, others, how),
     ]
+}
+
+/// Resident bytes of `rest`, anonymous memory outside the arenas, that are not the runtime's.
+///
+/// The runtime counts what it maps, to the page, but for the index of its arenas; so what is mapped
+/// beyond that is others', and taken to be in memory as a whole. Where that would be all there is,
+/// others have set memory aside without touching it: then they have only what the runtime can't
+/// have, since it has no more in memory than it has mapped.
+fn not_the_runtimes(go: &GoSample, rest: Figures) -> u64 {
+    let collector = go.arenas.as_ref().map_or(0, |arenas| arenas.collector.bytes());
+    let counted = go.counters.runtime_bytes.saturating_sub(collector);
+    let foreign = rest.mapped_bytes.saturating_sub(counted.saturating_add(ARENA_INDEX_BYTES));
+    let least = rest.rss_bytes.saturating_sub(counted);
+    if foreign < rest.rss_bytes { foreign.max(least) } else { least }
 }

@@ -68,8 +68,8 @@ pub enum How {
     Counters,
     /// From `/proc/PID/smaps`, exact.
     Smaps,
-    /// From `/proc/PID/smaps`, but not more than the Go runtime's counters admit; what is beyond
-    /// is anonymous memory of others.
+    /// From `/proc/PID/smaps`: what more is mapped than the Go runtime's counters admit is anonymous
+    /// memory of others, exact unless they set memory aside without touching it.
     SmapsAndCounters,
     /// From `/proc/PID/status` or the cgroup.
     Kernel,
@@ -138,7 +138,7 @@ impl How {
             Self::Pages => "read from memory, page by page",
             Self::Counters => "the runtime's counters",
             Self::Smaps => "smaps",
-            Self::SmapsAndCounters => "smaps, at most what the runtime's counters say",
+            Self::SmapsAndCounters => "smaps against the runtime's counters",
             Self::Kernel => "the kernel's counters",
             Self::Computed => "computed",
         }

@@ -126,7 +126,8 @@ fn a_line_is_there_once() {
 #[test]
 fn a_go_heap_is_split_by_its_pages() {
     let rows = [(MappingKind::GoArena, 98, 98), (MappingKind::Anonymous, 20, 20)];
-    let malloc = MappedPieces { pieces: 1, resident: exclusive(12), complete: true };
+    let malloc =
+        MappedPieces { pieces: 1, mapped_bytes: 12 * MIB, resident: exclusive(12), complete: true };
     let go = GoSample { counters: counters(), arenas: Some(arenas()), malloc: Some(malloc) };
     let ledger = Ledger::new(&sample(&rows, Some(go)));
     let expected = [
@@ -179,6 +180,29 @@ fn names_of_the_runtimes_mappings_are_believed() {
     assert_eq!((ledger.unexplained_bytes, ledger.lines[0].how), (0, How::Smaps));
 }
 
+/// The runtime counts 6 MiB and has 2 in memory; the index of its arenas is mapped besides.
+#[test]
+fn what_is_mapped_beyond_the_runtimes_counters_is_others() {
+    let cases = [
+        // Nobody else, then 3 and 40 MiB of others, all touched.
+        (38, 2, 0),
+        (41, 5, 3),
+        (78, 42, 40),
+        // 1000 MiB set aside, of which 1 and 40 are touched.
+        (1038, 3, 0),
+        (1038, 42, 36),
+    ];
+    for (mapped_mib, rss_mib, others) in cases {
+        let go = GoSample { counters: counters(), arenas: None, malloc: None };
+        let mut sample = sample(&[(MappingKind::Anonymous, rss_mib, rss_mib)], Some(go));
+        sample.mappings.rows[0].figures.mapped_bytes = mapped_mib * MIB;
+        let ledger = Ledger::new(&sample);
+        let found = ledger.bytes(Part::Anonymous) / MIB as i64;
+        assert_eq!(found, others, "{mapped_mib} {rss_mib}: {ledger:#?}");
+        assert_eq!(ledger.bytes(Part::GoRuntime) / MIB as i64, rss_mib as i64 - others);
+    }
+}
+
 #[test]
 fn absurd_figures_are_survived() {
     let absurd = Resident { exclusive_bytes: u64::MAX, shared_bytes: u64::MAX };
@@ -190,7 +214,12 @@ fn absurd_figures_are_survived() {
         ..counters()
     };
     for arenas in [Some(pages), None] {
-        let malloc = Some(MappedPieces { pieces: 1, resident: absurd, complete: false });
+        let malloc = Some(MappedPieces {
+            pieces: 1,
+            mapped_bytes: u64::MAX,
+            resident: absurd,
+            complete: false,
+        });
         let go = GoSample { counters, arenas, malloc };
         let rows = [(MappingKind::GoArena, 1, 1), (MappingKind::Anonymous, 1, 1)];
         let ledger = Ledger::new(&sample(&rows, Some(go)));

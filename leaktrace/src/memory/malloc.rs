@@ -26,6 +26,8 @@ const LOOKS_MAX: u64 = 1 << 18;
 pub struct MappedPieces {
     /// How many there are.
     pub pieces: u64,
+    /// How much address space they have.
+    pub mapped_bytes: u64,
     /// How much of them is in memory.
     pub resident: Resident,
     /// All of the memory was looked at.
@@ -83,6 +85,7 @@ impl MappedPieces {
                 continue;
             };
             self.pieces += 1;
+            self.mapped_bytes = self.mapped_bytes.saturating_add(bytes);
             self.resident.add(resident(source, page.start..piece_end)?);
             at = piece_end;
         }
@@ -138,7 +141,10 @@ mod tests {
         let found = MappedPieces::find(&View::new(&memory), &pages, &[range]).unwrap();
         let exclusive_bytes = PIECE + 0x1000;
         let resident = Resident { exclusive_bytes, shared_bytes: 0 };
-        assert_eq!(found, MappedPieces { pieces: 2, resident, complete: true });
+        assert_eq!(
+            found,
+            MappedPieces { pieces: 2, mapped_bytes: 2 * PIECE, resident, complete: true }
+        );
     }
 
     #[test]

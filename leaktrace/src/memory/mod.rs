@@ -40,7 +40,7 @@ pub use pagemap::{Pagemap, ReadPages, Resident};
 pub use process::ProcessMemory;
 pub use recorded::{RecordedMemory, Recorder};
 pub use runtime::{Addresses, Runtime};
-pub use spans::{Allocation, Spans, gc_cycles};
+pub use spans::{ARENA_INDEX_BYTES, Allocation, Spans, gc_cycles};
 pub use types::Types;
 pub use view::View;
 

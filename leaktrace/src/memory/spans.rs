@@ -17,6 +17,10 @@ const OBJECTS_MAX: u64 = 1 << 13;
 /// Arenas that an address may lie in: 48 bits of address, 64 MiB each (runtime/malloc.go).
 const ARENAS: u64 = 1 << 22;
 
+/// Bytes of the array of all possible arenas, which the runtime maps whole and does not count
+/// (runtime/malloc.go `sysAlloc`: "heap index").
+pub const ARENA_INDEX_BYTES: u64 = ARENAS * 8;
+
 /// What the heap says of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]

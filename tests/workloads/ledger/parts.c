@@ -1,4 +1,5 @@
-/* Takes memory of one kind per line of its input, "KIND MIB", and answers "ok" when all of it has
+/* Takes memory of one kind per line of its input, "KIND MIB" (for
+ * "maps" and "fds" a number), and answers "ok" when all of it has
  * been touched; the process ends with its input. Nothing is ever given back. */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -95,6 +96,15 @@ static void descriptors(size_t count) {
 	}
 }
 
+/* Pages of which no two neighbours may be joined to one mapping. */
+static void pages(size_t count) {
+	for (size_t i = 0; i < count; i++) {
+		char *page = map(PAGE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+		*page = 1;
+		if (i % 2 && mprotect(page, PAGE, PROT_READ)) fail("mprotect");
+	}
+}
+
 static void obey(const char *kind, size_t mib) {
 	size_t bytes = mib * MIB;
 	if (!strcmp(kind, "brk")) touch(sbrk((intptr_t)bytes), bytes);
@@ -107,6 +117,7 @@ static void obey(const char *kind, size_t mib) {
 	if (!strcmp(kind, "thread")) thread(bytes);
 	if (!strcmp(kind, "data")) touch(data, sizeof data);
 	if (!strcmp(kind, "bss")) touch(bss, sizeof bss);
+	if (!strcmp(kind, "maps")) pages(mib);
 	if (!strcmp(kind, "fds")) descriptors(mib);
 }
 

@@ -68,6 +68,8 @@ func (l *ledger) command(line string) any {
 		mallocLarge(mib)
 	case "mallocsmall":
 		mallocSmall(mib)
+	case "map":
+		mapByC(mib)
 	}
 	var truth runtime.MemStats
 	runtime.ReadMemStats(&truth)

@@ -11,6 +11,9 @@ use super::smaps::Mapping;
 /// space (malloc/arena.c `HEAP_MAX_SIZE`, on 64 bits).
 const MALLOC_HEAP_BYTES: u64 = 64 << 20;
 
+/// The least that a thread may have (limits.h `PTHREAD_STACK_MIN`).
+const THREAD_STACK_MIN_BYTES: u64 = 16 << 10;
+
 /// What a mapping is.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
@@ -23,7 +26,7 @@ pub enum MappingKind {
     GoRuntime,
     /// The stack of the first thread.
     MainStack,
-    /// A stack of another thread: a stack pointer points to it.
+    /// A stack of another thread: a stack pointer points to it, or a guard page lies below it.
     ThreadStack,
     /// What `brk` gave: malloc's main heap.
     Brk,
@@ -31,6 +34,8 @@ pub enum MappingKind {
     MallocHeap,
     /// Memory of the process alone that nothing says more about.
     Anonymous,
+    /// Address space that was set aside: nothing may be done in it, and nothing is in memory.
+    Reserved,
     /// The executable: code, constants, data.
     Executable,
     /// Zeroed data of the executable, which lie behind it without a name.
@@ -68,12 +73,14 @@ pub struct Kinds<'k> {
     known: &'k Known,
     /// Where the last mapping of the executable ended.
     executable_end: Option<u64>,
+    /// Where a guard page ended.
+    guard_end: Option<u64>,
 }
 
 impl<'k> Kinds<'k> {
     /// Nothing was asked yet.
     pub const fn new(known: &'k Known) -> Self {
-        Self { known, executable_end: None }
+        Self { known, executable_end: None, guard_end: None }
     }
 
     /// What `mapping` is.
@@ -84,20 +91,25 @@ impl<'k> Kinds<'k> {
             name if self.known.executable.as_deref() == Some(name) => MappingKind::Executable,
             name => file(name, mapping),
         };
+        self.guard_end = is_guard(kind, mapping).then_some(mapping.range.end);
         self.executable_end = (kind == MappingKind::Executable).then_some(mapping.range.end);
         kind
     }
 
     fn unnamed(&self, mapping: &Mapping) -> MappingKind {
-        let range = &mapping.range;
-        if self.is_arena(range) {
+        let (range, rights) = (&mapping.range, mapping.rights);
+        if !(rights.read || rights.write || rights.execute) && mapping.figures.rss_bytes == 0 {
+            MappingKind::Reserved
+        } else if self.is_arena(range) {
             MappingKind::GoArena
         } else if self.is_stack(range) {
             MappingKind::ThreadStack
-        } else if self.executable_end == Some(range.start) && mapping.rights.write {
+        } else if self.executable_end == Some(range.start) && rights.write {
             MappingKind::ExecutableBss
         } else if is_malloc_heap(mapping) {
             MappingKind::MallocHeap
+        } else if self.guard_end == Some(range.start) && is_long_enough(range) {
+            MappingKind::ThreadStack
         } else {
             MappingKind::Anonymous
         }
@@ -128,6 +140,17 @@ impl<'k> Kinds<'k> {
         let next = self.known.stack_pointers.partition_point(|pointer| *pointer < range.start);
         self.known.stack_pointers.get(next).is_some_and(|pointer| *pointer < range.end)
     }
+}
+
+/// pthreads lay one page that nobody may touch below a stack, unless they are told otherwise
+/// (nptl/allocatestack.c).
+fn is_guard(kind: MappingKind, mapping: &Mapping) -> bool {
+    let bytes = mapping.range.end - mapping.range.start;
+    kind == MappingKind::Reserved && mapping.name.is_empty() && bytes == procfs::page_size()
+}
+
+const fn is_long_enough(range: &Range<u64>) -> bool {
+    range.end - range.start >= THREAD_STACK_MIN_BYTES
 }
 
 fn is_malloc_heap(mapping: &Mapping) -> bool {
@@ -219,6 +242,7 @@ mod tests {
         assert_eq!(kind(0x7f00_0000_0000, "", "rw", 0), MappingKind::ThreadStack);
         assert_eq!(kind(0x7f00_000f_f000, "", "rw", 0), MappingKind::Anonymous);
         assert_eq!(kind(0, "[anon: Go: heap index]", "rw", 0), MappingKind::GoRuntime);
+        assert_eq!(kind(0xc0_0010_0000, "", "", 0), MappingKind::Reserved);
         assert_eq!(kind(0, "[heap]", "rw", 0), MappingKind::Brk);
         assert_eq!(kind(0, "[stack]", "rw", 0), MappingKind::MainStack);
         assert_eq!(kind(0, "[vdso]", "rx", 0), MappingKind::Kernel);
@@ -226,6 +250,25 @@ mod tests {
         assert_eq!(kind(heap, "", "rwn", 0), MappingKind::MallocHeap);
         assert_eq!(kind(heap, "", "rw", 0), MappingKind::Anonymous);
         assert_eq!(kind(heap + 0x1000, "", "rwn", 0), MappingKind::Anonymous);
+    }
+
+    #[test]
+    fn a_stack_lies_above_its_guard() {
+        let known = Known::default();
+        for (guard_bytes, bytes, kind) in [
+            (procfs::page_size(), 16 << 10, MappingKind::ThreadStack),
+            (procfs::page_size(), 4 << 10, MappingKind::Anonymous),
+            (64 << 10, 16 << 10, MappingKind::Anonymous),
+        ] {
+            let mut kinds = Kinds::new(&known);
+            let mut guard = mapping(0x7f00_0000_0000, "", "", 0);
+            guard.range.end = guard.range.start + guard_bytes;
+            assert_eq!(kinds.of(&guard), MappingKind::Reserved);
+            let mut stack = mapping(guard.range.end, "", "rw", 0);
+            stack.range.end = stack.range.start + bytes;
+            assert_eq!(kinds.of(&stack), kind, "{guard_bytes} {bytes}");
+            assert_eq!(kinds.of(&mapping(stack.range.end, "", "r", 0)), MappingKind::Anonymous);
+        }
     }
 
     #[test]
