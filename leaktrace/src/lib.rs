@@ -11,6 +11,7 @@ pub mod config;
 pub mod display;
 pub mod forecast;
 pub mod history;
+pub mod ledger;
 pub mod memory;
 pub mod model;
 pub mod overhead;

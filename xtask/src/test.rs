@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     command::{cargo, run as run_command},
-    go, kubelet, layouts, served, setup, support, tools,
+    go, kubelet, layouts, parts, served, setup, support, tools,
     workloads::{self, Link},
 };
 
@@ -25,6 +25,7 @@ pub struct Args {
 /// full run leaves what it proved in `LEAKTRACE_RESULTS`, which README and docs have to say.
 pub fn run(args: &Args) -> Result<()> {
     setup::rust()?;
+    tools::require_cc()?;
     tools::require_strip()?;
     layouts::check()?;
     build_workloads()?;
@@ -42,6 +43,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Builds what is missing of the workloads that tests and fuzzing read.
 pub fn build_workloads() -> Result<()> {
+    parts::build()?;
     for toolchain in go::all_toolchains()? {
         for link in Link::TESTED {
             workloads::build(&toolchain, link)?;

@@ -173,7 +173,8 @@ pub fn link_tools(toolchain: &Toolchain) -> Result<()> {
     Ok(())
 }
 
-fn make_parent(path: &Path) -> Result<()> {
+/// Makes the folder that `path` is to lie in.
+pub fn make_parent(path: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))
 }

@@ -6,6 +6,7 @@
 //! else: every walk is bounded, checks what it reads, and counts what it had to drop.
 //! Non-goals: names of addresses (`symbolize` has them); judging.
 
+mod arena_use;
 mod children;
 mod contexts;
 mod counters;
@@ -15,6 +16,8 @@ mod heap_changes;
 mod heap_profile;
 mod heap_sites;
 mod holders;
+mod malloc;
+mod pagemap;
 mod process;
 mod reach;
 mod recorded;
@@ -25,6 +28,7 @@ mod testing;
 mod types;
 mod view;
 
+pub use arena_use::ArenaUse;
 pub use children::{Entry, Walk, child_count, contains_child, visit_children};
 pub use contexts::{
     Ancestor, ContextObject, ContextReader, ContextType, Holder, Holding, Interface, Standing,
@@ -34,11 +38,13 @@ pub use heap_changes::HeapChange;
 pub use heap_profile::{HeapCounts, HeapDropped, HeapProfile, HeapSite};
 pub use heap_sites::{HeapEstimate, HeapGroup, HeapReading};
 pub use holders::{Holders, find_holders};
+pub use malloc::MappedPieces;
+pub use pagemap::{Pagemap, ReadPages, Resident};
 pub use process::ProcessMemory;
 pub use reach::{Reach, reach};
 pub use recorded::{RecordedMemory, Recorder};
 pub use runtime::{Addresses, Runtime};
-pub use spans::{Allocation, Spans, gc_cycles};
+pub use spans::{ARENA_INDEX_BYTES, Allocation, Spans, gc_cycles};
 pub use types::Types;
 pub use view::View;
 

@@ -3,6 +3,8 @@
 //! Sources: `spanOfHeap`, `mspan.isFree` (runtime/mheap.go, mbitmap.go). Non-goals: whether anything
 //! still points to the object.
 
+use std::ops::Range;
+
 use super::{MemoryError, Runtime};
 use crate::binary::{
     RuntimeVariable,
@@ -14,6 +16,10 @@ use crate::binary::{
 const OBJECTS_MAX: u64 = 1 << 13;
 /// Arenas that an address may lie in: 48 bits of address, 64 MiB each (runtime/malloc.go).
 const ARENAS: u64 = 1 << 22;
+
+/// Bytes of the array of all possible arenas, which the runtime maps whole and does not count
+/// (runtime/malloc.go `sysAlloc`: "heap index").
+pub const ARENA_INDEX_BYTES: u64 = ARENAS * 8;
 
 /// What the heap says of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -54,6 +60,39 @@ pub(super) struct Span {
     free_index: u64,
     alloc_bits: u64,
     sweepgen: u32,
+}
+
+/// What a span is used for, and where it lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SpanUse {
+    /// Objects of the program.
+    Objects { range: Range<u64>, span: Span, swept: bool },
+    /// Stacks of goroutines, used or kept for the next.
+    Stacks { range: Range<u64> },
+    /// Work of the garbage collector.
+    Collector { range: Range<u64> },
+}
+
+/// What a slot of a swept span holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// An object that the last collection found live.
+    Live,
+    /// An object allocated since.
+    Fresh,
+    /// Nothing.
+    Free,
+}
+
+impl SpanUse {
+    /// The addresses of its pages.
+    pub const fn range(&self) -> &Range<u64> {
+        match self {
+            Self::Objects { range, .. } | Self::Stacks { range } | Self::Collector { range } => {
+                range
+            }
+        }
+    }
 }
 
 /// The heap's map of spans.
@@ -206,6 +245,77 @@ impl<'r, 'a> Spans<'r, 'a> {
             index < span.free_index || bits[(index / 8) as usize] >> (index % 8) & 1 != 0
         };
         Ok((0..span.objects).map(is_allocated).collect())
+    }
+
+    /// What each slot of the swept `span` holds. What the last collection found live has its bit,
+    /// and slots are given out in order up to `freeindex` (`mspan.nextFreeIndex`).
+    pub(super) fn slots(&self, span: &Span) -> Result<Vec<Slot>, MemoryError> {
+        let mut bits = vec![0; span.objects.div_ceil(8) as usize];
+        self.runtime.view.read(span.alloc_bits, &mut bits)?;
+        let slot = |index: u64| match bits[(index / 8) as usize] >> (index % 8) & 1 {
+            0 if index < span.free_index => Slot::Fresh,
+            0 => Slot::Free,
+            _ => Slot::Live,
+        };
+        Ok((0..span.objects).map(slot).collect())
+    }
+
+    /// What the span described at `address` is used for; none if it is free or makes no sense.
+    pub(super) fn span_use(&self, address: u64) -> Result<Option<SpanUse>, MemoryError> {
+        let (view, heap) = (&self.runtime.view, self.runtime.layout.heap);
+        let at: &SpanAt = &heap.span;
+        let field = |offset: u64| address.wrapping_add(offset);
+        let start = view.u64(field(at.start_addr))?;
+        let bytes = view.u64(field(at.npages))?.checked_shl(heap.numbers.page_shift as u32);
+        let Some(end) = bytes.and_then(|bytes| start.checked_add(bytes)) else { return Ok(None) };
+        let range = start..end;
+        let state = u64::from(view.u8(field(at.state))?);
+        if state == heap.numbers.m_span_in_use {
+            let of_objects = |span| SpanUse::Objects { range, span, swept: self.is_swept(&span) };
+            return Ok(self.span(address)?.map(of_objects));
+        }
+        if state != heap.numbers.m_span_manual {
+            return Ok(None);
+        }
+        // Only stacks have a size (runtime/stack.go `stackpoolalloc`, `stackalloc`); others keep
+        // the 0 of `mspan.init`.
+        let is_stack = view.u64(field(at.elemsize))? != 0;
+        Ok(Some(if is_stack { SpanUse::Stacks { range } } else { SpanUse::Collector { range } }))
+    }
+
+    /// Bytes of a page of the heap.
+    pub(super) const fn page_bytes(&self) -> u64 {
+        1 << (self.runtime.layout.heap.numbers.page_shift & 31)
+    }
+
+    /// Where all arenas lie, by address. Refuses more than `most`.
+    pub(super) fn arena_ranges(&self, most: u64) -> Result<Vec<Range<u64>>, MemoryError> {
+        let (view, heap) = (&self.runtime.view, self.runtime.layout.heap);
+        let machine = MemoryError::NotRecognised("the heap of this processor");
+        let slice = heap.page_heap.heap_arenas.on(self.runtime.machine).ok_or(machine)?;
+        let slice = self.heap.wrapping_add(slice);
+        let (list, count) = (view.u64(slice)?, view.u64(slice.wrapping_add(8))?);
+        if count > most {
+            return Err(MemoryError::NotRecognised("a heap of so many arenas"));
+        }
+        let bytes = heap.numbers.heap_arena_bytes;
+        let mut numbers = view.words(list, count as usize)?;
+        numbers.sort_unstable();
+        numbers.dedup();
+        let start = |number: u64| number.wrapping_mul(bytes).wrapping_add(self.arena_base);
+        let range = |number| Some(start(number)..start(number).checked_add(bytes)?);
+        Ok(numbers.into_iter().filter(|number| *number < ARENAS).filter_map(range).collect())
+    }
+
+    /// The span of each page of the arena at `start`, as the heap's map has it: those of free pages
+    /// may be anything.
+    pub(super) fn owners(&self, start: u64) -> Result<Vec<u64>, MemoryError> {
+        let (view, heap) = (&self.runtime.view, self.runtime.layout.heap);
+        let arena_bytes = heap.numbers.heap_arena_bytes.max(1);
+        let index = start.wrapping_sub(self.arena_base) / arena_bytes;
+        let arena = view.u64(self.arenas.wrapping_add(index.wrapping_mul(8)))?;
+        let pages = (arena_bytes >> heap.numbers.page_shift).min(1 << 16);
+        view.words(arena.wrapping_add(heap.arena.spans), pages as usize)
     }
 
     /// The list of all spans: its address and length.

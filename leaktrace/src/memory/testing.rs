@@ -18,6 +18,7 @@ const ARENA: u64 = 0x7e00_0000_0000;
 const SPANS: u64 = 0x7d00_0000_0000;
 const BITS: u64 = 0x7c00_0000_0000;
 const LIST: u64 = 0x7b00_0000_0000;
+const ARENA_LIST: u64 = 0x7a00_0000_0000;
 const TYPES: u64 = 0x40_0000;
 const PAGE: u64 = 0x2000;
 const SWEEPGEN: u32 = 10;
@@ -58,6 +59,8 @@ impl Made {
         }
         memory.put_words(ARENAS + index * 8, &[ARENA]);
         memory.put_words(ARENA + heap.arena.spans, &[0; 8192]);
+        memory.put_words(ARENA_LIST, &[index]);
+        memory.put_words(PAGE_HEAP + at.heap_arenas.amd64, &[ARENA_LIST, 1]);
         Self { memory, layout, spans: 0, names: BTreeMap::new() }
     }
 
@@ -85,6 +88,32 @@ impl Made {
         self.memory.put_words(list, &[LIST, self.spans]);
         // The page itself is mapped.
         self.memory.put_words(HEAP_OBJECT + page * PAGE, &[0; 1024]);
+    }
+
+    /// Makes page `page` a span of stacks, or of the collector's work, which has size 0.
+    pub fn manual_span(&mut self, page: u64, bytes: u64) {
+        self.manual_span_of(page, 1, bytes);
+    }
+
+    /// The same, of so many pages.
+    pub fn manual_span_of(&mut self, page: u64, pages: u64, bytes: u64) {
+        let (address, at) = (Self::span_address(page), self.layout.heap.span);
+        self.memory.put(address, &vec![0; at.bytes as usize]);
+        self.memory.put_words(address + at.start_addr, &[HEAP_OBJECT + page * PAGE, pages]);
+        self.memory.put(address + at.state, &[self.layout.heap.numbers.m_span_manual as u8]);
+        self.memory.put_words(address + at.elemsize, &[bytes]);
+        self.word_at_span(page, address);
+    }
+
+    /// Where the span that began as page `page` is described.
+    pub const fn span_address(page: u64) -> u64 {
+        SPANS + page * 0x1000
+    }
+
+    /// Sets how many arenas there are said to be.
+    pub fn arena_count(&mut self, count: u64) {
+        let list = PAGE_HEAP + self.layout.heap.page_heap.heap_arenas.amd64;
+        self.memory.put_words(list + 8, &[count]);
     }
 
     /// Sets the address of the span of page `page`.

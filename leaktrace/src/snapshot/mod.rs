@@ -7,9 +7,13 @@ mod contexts;
 mod holding;
 mod node;
 mod oom;
+mod kernel;
+mod mappings;
 mod own;
 mod pressure;
 mod process;
+mod resident;
+mod threads;
 
 pub use cgroup::{
     CgroupLevel, CgroupLimit, CgroupPlace, CgroupSample, CgroupStat, CgroupVersion, Hierarchies,
@@ -18,9 +22,16 @@ pub use contexts::{ContextKind, ContextNature, ContextParent, ContextSample, Sit
 pub use holding::{HolderSample, HoldingSample};
 pub use node::{NodeSample, RootSample};
 pub use oom::{OomCandidate, OomSample};
+pub use kernel::KernelSample;
+pub use mappings::{
+    Figures, Known, Mapping, MappingGrowth, MappingKind, MappingRow, MappingsSample, Rights,
+    visit_mappings,
+};
 pub use own::OwnSample;
 pub use pressure::{PressureSample, Stall};
 pub use process::{ProcessSample, RollupSample};
+pub use resident::{GoSample, ResidentSample};
+pub use threads::{FilesSample, StackPointers};
 
 use std::time::SystemTime;
 

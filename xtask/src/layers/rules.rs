@@ -8,7 +8,7 @@ use super::{
 };
 
 /// The modules of leaktrace in pipeline order: each may import those before it.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "display",
     "target",
     "binary",
@@ -19,6 +19,7 @@ const ORDER: [&str; 17] = [
     "history",
     "model",
     "forecast",
+    "ledger",
     "verdict",
     "symbolize",
     "overhead",

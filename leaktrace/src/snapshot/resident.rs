@@ -1,0 +1,91 @@
+//! Everything that says what is in a process's memory, read at one instant: a process and, if it is
+//! Go and can be looked into, its runtime in, plain values out.
+
+use procfs::process::Process;
+
+use super::{FilesSample, KernelSample, Known, MappingsSample, StackPointers};
+use crate::memory::{ArenaUse, MappedPieces, Pagemap, Runtime, RuntimeCounters};
+
+/// What a Go runtime says.
+#[derive(Debug, Clone)]
+pub struct GoSample {
+    /// Its counters: what is mapped.
+    pub counters: RuntimeCounters,
+    /// What the resident pages of its arenas are used for.
+    pub arenas: Option<ArenaUse>,
+    /// What malloc has mapped beside it.
+    pub malloc: Option<MappedPieces>,
+}
+
+/// What is in a process's memory.
+#[derive(Debug, Clone, Default)]
+pub struct ResidentSample {
+    /// Its mappings.
+    pub mappings: MappingsSample,
+    /// Its Go runtime.
+    pub go: Option<GoSample>,
+    /// What the kernel keeps for it.
+    pub kernel: KernelSample,
+    /// Threads whose stacks are known, and threads whose are not.
+    pub threads: (u64, u64),
+    /// Its open files.
+    pub files: Option<FilesSample>,
+    /// What could not be read, and why.
+    pub unavailable: Vec<String>,
+}
+
+impl ResidentSample {
+    /// Reads `process`, and `runtime` where there is one. Stops nothing.
+    ///
+    /// # Errors
+    /// Its mappings can't be read: it has ended, or we may not.
+    pub fn read(process: &Process, runtime: Option<&Runtime<'_>>) -> std::io::Result<Self> {
+        let mut sample = Self::default();
+        let stacks = StackPointers::read(process);
+        sample.threads = (stacks.pointers.len() as u64, stacks.unknown_threads);
+        let executable = process.exe().ok();
+        let mut known = Known {
+            executable: executable.map(|path| path.into_os_string().into_encoded_bytes()),
+            arenas: Vec::new(),
+            stack_pointers: stacks.pointers,
+        };
+        let pagemap = Pagemap::open(process);
+        let pagemap = sample.available("the page map", pagemap);
+        if let Some(runtime) = runtime {
+            sample.read_go(runtime, pagemap.as_ref(), &mut known);
+        }
+        sample.mappings = MappingsSample::read(process, &known)?;
+        if let (Some(runtime), Some(pagemap)) = (runtime, &pagemap) {
+            sample.read_malloc(runtime, pagemap);
+        }
+        sample.kernel = KernelSample::read(process);
+        sample.files = FilesSample::read(process);
+        Ok(sample)
+    }
+
+    fn read_go(&mut self, runtime: &Runtime<'_>, pagemap: Option<&Pagemap>, known: &mut Known) {
+        let arenas = pagemap.map(|pagemap| ArenaUse::read(runtime, pagemap));
+        let arenas = arenas.and_then(|arenas| self.available("the heap's spans", arenas));
+        let ranges = match &arenas {
+            Some(arenas) => Ok(arenas.arenas.clone()),
+            None => ArenaUse::places(runtime),
+        };
+        known.arenas = self.available("the heap's arenas", ranges).unwrap_or_default();
+        let counters = RuntimeCounters::read(runtime);
+        let counters = self.available("the runtime's counters", counters);
+        self.go = counters.map(|counters| GoSample { counters, arenas, malloc: None });
+    }
+
+    fn read_malloc(&mut self, runtime: &Runtime<'_>, pagemap: &Pagemap) {
+        runtime.view.refresh();
+        let pieces = MappedPieces::find(&runtime.view, pagemap, &self.mappings.anonymous);
+        let pieces = self.available("what malloc has mapped", pieces);
+        if let Some(go) = &mut self.go {
+            go.malloc = pieces;
+        }
+    }
+
+    fn available<T, E: std::fmt::Display>(&mut self, what: &str, read: Result<T, E>) -> Option<T> {
+        read.map_err(|why| self.unavailable.push(format!("{what}: {why}"))).ok()
+    }
+}
