@@ -80,7 +80,7 @@ impl Hierarchies {
 
     /// The same, as if the unified hierarchy had the memory controller.
     #[cfg(test)]
-    fn with_unified_memory(self) -> Self {
+    pub(super) fn with_unified_memory(self) -> Self {
         Self { unified_has_memory: true, ..self }
     }
 

@@ -11,7 +11,7 @@ pub use hierarchy::{CgroupPlace, Hierarchies};
 
 use std::{fs, path::Path};
 
-use procfs::process::Process;
+use procfs::{ProcessCGroups, process::Process};
 use serde::{Deserialize, Serialize};
 
 use super::PressureSample;
@@ -147,8 +147,11 @@ pub struct CgroupSample {
 impl CgroupSample {
     /// Reads the memory cgroups of `process`; none where they cannot be found from here.
     pub fn read(process: &Process, hierarchies: &Hierarchies) -> Option<Self> {
-        let cgroups = process.cgroups().ok()?;
-        let place = hierarchies.memory_of(&cgroups)?;
+        Self::of(&process.cgroups().ok()?, hierarchies)
+    }
+
+    fn of(cgroups: &ProcessCGroups, hierarchies: &Hierarchies) -> Option<Self> {
+        let place = hierarchies.memory_of(cgroups)?;
         let version = place.version;
         let all = place.upwards();
         let levels_dropped = all.len().saturating_sub(LEVELS_MAX) as u64;
@@ -157,7 +160,7 @@ impl CgroupSample {
             .take(LEVELS_MAX)
             .map(|(path, folder)| CgroupLevel::read(path, &folder, version))
             .collect();
-        let unified = hierarchies.unified_of(&cgroups);
+        let unified = hierarchies.unified_of(cgroups);
         let pressure = unified.and_then(|place| {
             PressureSample::parse(&fs::read(place.folder().join("memory.pressure")).ok()?)
         });
@@ -174,3 +177,7 @@ impl CgroupSample {
         Some((place.version, level))
     }
 }
+
+#[cfg(test)]
+#[path = "tree_tests.rs"]
+mod tests;
