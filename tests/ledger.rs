@@ -33,7 +33,7 @@ fn tolerance(ledger: &Ledger) -> i64 {
 fn ledger_of(pid: u32, look: Option<&Look>) -> (Ledger, ResidentSample) {
     let process = Process::new(pid as i32).unwrap();
     let runtime = look.map(Look::runtime);
-    let sample = ResidentSample::read(&process, runtime.as_ref()).unwrap();
+    let sample = ResidentSample::read(&process, runtime.as_ref(), None).unwrap();
     let ledger = Ledger::new(&sample);
     let sum: i64 = ledger.lines.iter().map(|line| line.bytes).sum();
     assert_eq!(sum, ledger.rss_bytes as i64, "{ledger:#?}");

@@ -5,10 +5,13 @@ use std::{
     time::SystemTime,
 };
 
-use super::heap::HeapTraffic;
-use super::schema::{
-    Contexts, HolderSection, Node, Report, Rss, SCHEMA_VERSION, Site, SiteHolding, Target,
-    TargetState, VerdictSection, Window,
+use super::{
+    heap::HeapTraffic,
+    memory::MemorySection,
+    schema::{
+        Contexts, HolderSection, Node, Report, Rss, SCHEMA_VERSION, Site, SiteHolding, Target,
+        TargetState, VerdictSection, Window,
+    },
 };
 use crate::{
     binary::Frame,
@@ -56,6 +59,8 @@ pub struct Inputs<'a> {
     pub rollups: [Option<RollupSample>; 2],
     /// The Go heap by call chain.
     pub heap: Option<HeapTraffic>,
+    /// What the memory is used for.
+    pub memory: Option<MemorySection>,
     /// What the heap profile's growth explains of the RSS's.
     pub explained_by_heap: Option<Explained>,
     /// Resident bytes for each live one.
@@ -81,6 +86,7 @@ pub fn build(inputs: Inputs<'_>) -> Report {
         holders,
         rollups,
         heap,
+        memory,
         explained_by_heap,
         heap_headroom,
         forecast,
@@ -117,6 +123,7 @@ pub fn build(inputs: Inputs<'_>) -> Report {
         },
         target,
         contexts,
+        memory,
         heap,
         overhead,
         lost: lost.unwrap_or_else(BTreeMap::new),

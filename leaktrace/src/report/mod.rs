@@ -7,6 +7,7 @@ mod diagnosis;
 mod goroutines;
 mod heap;
 mod inspection;
+mod memory;
 pub mod pprof;
 mod schema;
 mod text;
@@ -20,6 +21,7 @@ pub use inspection::{
     HoldersSection, Inspected, Inspection, changes, goroutine_section, heap_section,
     render_changes, render_inspection,
 };
+pub use memory::{MemorySection, ThreadStacks, memory_section};
 pub use schema::{
     Contexts, Node, Report, Rss, SCHEMA_VERSION, Site, Target, TargetState, VerdictSection, Window,
 };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::heap::HeapTraffic;
+use super::{heap::HeapTraffic, memory::MemorySection};
 use crate::{
     binary::Frame,
     forecast::Forecast,
@@ -38,6 +38,10 @@ pub struct Report {
     /// Contexts; absent when they could not be counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contexts: Option<Contexts>,
+    /// What the target's memory is used for, and what of it grew; absent when it could not be read
+    /// twice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemorySection>,
     /// When the memory runs out.
     pub forecast: Forecast,
     /// The Go heap by call chain; absent when it could not be read.

@@ -111,22 +111,15 @@ fn leak(out: &mut String, site: &Site) {
         ),
     );
     if let (Some(growth), Some(estimate)) = (site.growth_per_s, site.estimated_bytes_per_s) {
+        let own = site.retained_bytes_each;
         let each = site.reached_bytes_each.map_or_else(
-            || format!("at least {} B each", site.retained_bytes_each),
-            |reached| {
-                let own = site.retained_bytes_each;
-                format!("{own} B each, {} with what hangs on it", bytes(reached as f64))
-            },
+            || format!("at least {own} B each"),
+            |reached| format!("{own} B each, {} with what hangs on it", bytes(reached as f64)),
         );
-        line(
-            out,
-            &format!(
-                "  grows by {} contexts/s; {each} ({}): {}/s of live heap",
-                rate(growth),
-                site.retained_how.split(':').next().unwrap_or_default(),
-                bytes(estimate),
-            ),
-        );
+        let (growth, estimate) = (rate(growth), bytes(estimate));
+        let how = site.retained_how.split(':').next().unwrap_or_default();
+        line(out, &format!("  grows by {growth} contexts/s: {estimate}/s of live heap"));
+        line(out, &format!("  ({each}; {how})"));
     }
     chain(out, &site.frames, blamed);
     out.push('\n');

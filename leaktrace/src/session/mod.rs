@@ -9,6 +9,7 @@ mod heap;
 mod holding;
 mod inspect;
 mod look;
+mod resident;
 mod sampler;
 
 use std::{
@@ -35,7 +36,7 @@ use crate::{
     forecast::{Forecast, Observations, forecast},
     history::History,
     overhead::Overhead,
-    report::{Inputs, Report, Target, TargetState, build, heap_traffic},
+    report::{Inputs, Report, Target, TargetState, build, heap_traffic, memory_section},
     snapshot::{OomSample, OwnSample, RollupSample},
     target::{Identity, State, Watch, select},
     verdict::{Evidence, State as Answer, Verdict, assess, explained_by_heap, headroom},
@@ -78,7 +79,7 @@ pub async fn trace(
         sampler.history().duration_s(),
         sampler.costs(),
     );
-    let found = sampler.finish();
+    let found = sampler.finish(&watch);
     let names = executable.name_sites(&watch, &found.origins);
     let natures = names.iter().map(|(site, name)| (*site, name.nature)).collect();
     let evidence = Evidence {
@@ -97,6 +98,10 @@ pub async fn trace(
     let heap = found.heap.as_ref().and_then(|looks| {
         Some(heap_traffic(&looks.compared(), &mut executable.symbolizer(&watch)?))
     });
+    let memory = found
+        .resident
+        .as_ref()
+        .map(|moments| memory_section(&moments.first, &moments.last, moments.seconds));
     let oom = OomSample::read(watch.process());
     let foresight = foresee(config, &found.history, &verdict);
     let mut unavailable = executable.plan().unavailable.clone();
@@ -110,6 +115,7 @@ pub async fn trace(
         holders: found.holders,
         rollups: [first_rollup, last_rollup],
         heap,
+        memory,
         explained_by_heap,
         heap_headroom,
         forecast: foresight,

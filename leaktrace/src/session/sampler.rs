@@ -11,6 +11,7 @@ use super::{
     heap::{HeapMoments, HeapWatch},
     holding::Holdings,
     look::Look,
+    resident::{ResidentMoments, ResidentWatch},
 };
 use crate::{
     bpf::{Limits, LiveEntry, SiteOrigin, Target, Tracer},
@@ -29,9 +30,10 @@ use crate::{
 const HOLDERS: &str = "holders of contexts";
 const HEAP: &str = "heap profile";
 const COUNTERS: &str = "counters of the Go runtime";
+const MAPPINGS: &str = "what the memory is used for";
 const MEMORY: &str = "the Go runtime's memory";
 /// Without these, what is counted is as good.
-const OF_MEMORY: [&str; 4] = [HOLDERS, HEAP, COUNTERS, MEMORY];
+const OF_MEMORY: [&str; 5] = [HOLDERS, HEAP, COUNTERS, MEMORY, MAPPINGS];
 /// What the live map tells.
 const AGES: &str = "the ages of outstanding contexts";
 
@@ -44,6 +46,7 @@ pub struct Sampler<'e> {
     /// None where it is no Go program, or its memory is closed.
     look: Option<Rc<Look>>,
     heap: Option<HeapWatch>,
+    resident: ResidentWatch,
     /// None also where no contexts are counted.
     holdings: Option<Holdings>,
     unavailable: Vec<Unavailable>,
@@ -62,6 +65,8 @@ pub struct Found {
     pub origins: HashMap<u64, SiteOrigin>,
     /// The heap profile at both ends.
     pub heap: Option<HeapMoments>,
+    /// What was in memory at both ends.
+    pub resident: Option<ResidentMoments>,
     pub unavailable: Vec<Unavailable>,
 }
 
@@ -76,6 +81,7 @@ impl<'e> Sampler<'e> {
             hierarchies: Hierarchies::find(),
             look: None,
             heap: None,
+            resident: ResidentWatch::new(None),
             holdings: None,
             unavailable: Vec::new(),
         };
@@ -89,6 +95,7 @@ impl<'e> Sampler<'e> {
     }
 
     fn look_through(&mut self, look: Rc<Look>) {
+        self.resident = ResidentWatch::new(Some(Rc::clone(&look)));
         self.heap = Some(HeapWatch::new(Rc::clone(&look)));
         if self.tracer.is_some() {
             self.holdings = Some(Holdings::new(Rc::clone(&look)));
@@ -137,13 +144,15 @@ impl<'e> Sampler<'e> {
             }
             contexts.note_collected(&gone);
         }
+        let cgroup = CgroupSample::read(watch.process(), &self.hierarchies);
         self.observe_heap(false);
+        self.observe_resident(watch, cgroup.as_ref(), false);
         let runtime = self.counters();
         self.history.push(Snapshot {
             at,
             process: ProcessSample::read(watch.process()),
             node: NodeSample::read(&self.hierarchies),
-            cgroup: CgroupSample::read(watch.process(), &self.hierarchies),
+            cgroup,
             contexts,
             runtime,
         });
@@ -158,6 +167,12 @@ impl<'e> Sampler<'e> {
         let observed = self.heap.as_mut().map(|heap| heap.observe(thorough));
         if let Some(Err(error)) = observed {
             self.give_up_on(HEAP, error);
+        }
+    }
+
+    fn observe_resident(&mut self, watch: &Watch, cgroup: Option<&CgroupSample>, thorough: bool) {
+        if let Err(error) = self.resident.observe(watch.process(), cgroup, thorough) {
+            self.give_up_on(MAPPINGS, error);
         }
     }
 
@@ -192,12 +207,14 @@ impl<'e> Sampler<'e> {
     }
 
     /// Reads the survivors and the call chains, and detaches.
-    pub fn finish(mut self) -> Found {
+    pub fn finish(mut self, watch: &Watch) -> Found {
         let is_count = |missing: &Unavailable| !OF_MEMORY.contains(&&*missing.what);
         let counts_have_a_gap = self.unavailable.iter().any(is_count);
         let live = self.observe(Instant::now(), true);
         self.search();
         self.observe_heap(true);
+        let cgroup = CgroupSample::read(watch.process(), &self.hierarchies);
+        self.observe_resident(watch, cgroup.as_ref(), true);
         // Counts with a gap are no ground for a judgement of sites.
         let births_s = live.filter(|_| !counts_have_a_gap).map(|live| self.births_s(&live));
         let origins = self.tracer.take().as_ref().map(Tracer::origins).transpose();
@@ -212,6 +229,7 @@ impl<'e> Sampler<'e> {
             holders: holdings.map(Holdings::holders).unwrap_or_default(),
             origins: origins.unwrap_or_default(),
             heap: self.heap.and_then(HeapWatch::finish),
+            resident: self.resident.finish(),
             history: self.history,
             unavailable: self.unavailable,
         }

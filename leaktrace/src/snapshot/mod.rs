@@ -5,10 +5,10 @@
 mod cgroup;
 mod contexts;
 mod holding;
-mod node;
-mod oom;
 mod kernel;
 mod mappings;
+mod node;
+mod oom;
 mod own;
 mod pressure;
 mod process;
@@ -20,13 +20,13 @@ pub use cgroup::{
 };
 pub use contexts::{ContextKind, ContextNature, ContextParent, ContextSample, SiteSample};
 pub use holding::{HolderSample, HoldingSample};
-pub use node::{NodeSample, RootSample};
-pub use oom::{OomCandidate, OomSample};
 pub use kernel::KernelSample;
 pub use mappings::{
     Figures, Known, Mapping, MappingGrowth, MappingKind, MappingRow, MappingsSample, Rights,
     visit_mappings,
 };
+pub use node::{NodeSample, RootSample};
+pub use oom::{OomCandidate, OomSample};
 pub use own::OwnSample;
 pub use pressure::{PressureSample, Stall};
 pub use process::{ProcessSample, RollupSample};

@@ -3,7 +3,7 @@
 
 use procfs::process::Process;
 
-use super::{FilesSample, KernelSample, Known, MappingsSample, StackPointers};
+use super::{CgroupSample, FilesSample, KernelSample, Known, MappingsSample, StackPointers};
 use crate::memory::{ArenaUse, MappedPieces, Pagemap, Runtime, RuntimeCounters};
 
 /// What a Go runtime says.
@@ -35,11 +35,15 @@ pub struct ResidentSample {
 }
 
 impl ResidentSample {
-    /// Reads `process`, and `runtime` where there is one. Stops nothing.
+    /// Reads `process`, which is in `cgroup`, and `runtime` where there is one. Stops nothing.
     ///
     /// # Errors
     /// Its mappings can't be read: it has ended, or we may not.
-    pub fn read(process: &Process, runtime: Option<&Runtime<'_>>) -> std::io::Result<Self> {
+    pub fn read(
+        process: &Process,
+        runtime: Option<&Runtime<'_>>,
+        cgroup: Option<&CgroupSample>,
+    ) -> std::io::Result<Self> {
         let mut sample = Self::default();
         let stacks = StackPointers::read(process);
         sample.threads = (stacks.pointers.len() as u64, stacks.unknown_threads);
@@ -58,7 +62,7 @@ impl ResidentSample {
         if let (Some(runtime), Some(pagemap)) = (runtime, &pagemap) {
             sample.read_malloc(runtime, pagemap);
         }
-        sample.kernel = KernelSample::read(process);
+        sample.kernel = KernelSample::read(process, cgroup);
         sample.files = FilesSample::read(process);
         Ok(sample)
     }

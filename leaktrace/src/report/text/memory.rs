@@ -1,12 +1,29 @@
-//! The resident memory, and the node's.
+//! The resident memory: its slope, what it is used for and what grew, and the node's.
 
-use super::{BOLD, line, size};
-use crate::{display::bytes, report::Report};
+use super::{BOLD, DIM, bullet, line, size, tail};
+use crate::{
+    display::{bytes, printable},
+    ledger::{Group, Line, Part},
+    report::{MemorySection, Report},
+};
+
+/// Mappings that are shown, if they grew by more than [`SHOWN_BYTES`].
+const MAPPINGS_MAX: usize = 3;
+const SHOWN_BYTES: i64 = 256 << 10;
 
 /// Appends the section.
 pub fn section(out: &mut String, report: &Report) {
+    slope(out, report);
+    node(out, report);
+    if let Some(memory) = &report.memory {
+        ledger(out, memory);
+        growth(out, memory);
+    }
+    out.push('\n');
+}
+
+fn slope(out: &mut String, report: &Report) {
     let rss = &report.rss;
-    let count = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |v| v.to_string());
     let slope = match (rss.anon_slope_bytes_per_s, rss.anon_slope_interval) {
         (Some(slope), Some([low, high])) => {
             format!("{}/s ({} to {})", bytes(slope), bytes(low), bytes(high))
@@ -21,6 +38,20 @@ pub fn section(out: &mut String, report: &Report) {
             &format!("          growth below {}/s would not show in this window", bytes(floor)),
         );
     }
+    let explained = [
+        ("the leaking sites", rss.explained_by_sites),
+        ("the heap profile", rss.explained_by_heap),
+    ];
+    for (what, share) in explained {
+        if let Some(share) = share {
+            line(out, &format!("          {what} and room for garbage explain {share} of it"));
+        }
+    }
+}
+
+fn node(out: &mut String, report: &Report) {
+    let rss = &report.rss;
+    let count = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |v| v.to_string());
     line(
         out,
         &format!(
@@ -33,4 +64,51 @@ pub fn section(out: &mut String, report: &Report) {
             size(report.node.mem_total_bytes),
         ),
     );
+}
+
+/// The lines that add up.
+fn ledger(out: &mut String, memory: &MemorySection) {
+    let part = |line: &Line| format!("{} {}", line.what.label(), bytes(line.bytes as f64));
+    let shown = memory.ledger.lines.iter().filter(|line| line.what != Part::Unexplained);
+    let mut shown: Vec<_> = shown.collect();
+    shown.sort_by_key(|line| std::cmp::Reverse(line.bytes));
+    let mut parts: Vec<_> = shown.into_iter().map(part).collect();
+    parts.push(format!("unexplained {}", bytes(memory.ledger.unexplained_bytes as f64)));
+    let rss = bytes(memory.ledger.rss_bytes as f64);
+    bullet(out, "=", &format!("RSS {rss} = {}", parts.join(" + ")));
+    let kernel: Vec<_> = memory.ledger.kernel.iter().map(part).collect();
+    if !kernel.is_empty() {
+        bullet(out, " ", &format!("not in it: {}", kernel.join(", ")));
+    }
+    for why in &memory.ledger.unavailable {
+        bullet(out, "!", &printable(why.as_bytes()));
+    }
+}
+
+/// What grew, in one word and by mapping.
+fn growth(out: &mut String, memory: &MemorySection) {
+    let growth = &memory.growth;
+    let grew = bytes(growth.rss_grew_bytes as f64);
+    let answer = match (growth.answer, growth.answer_ratio) {
+        (Group::None, _) | (_, None) => "nothing grew to speak of".to_owned(),
+        (group, Some(ratio)) => format!("{:.0} % of what grew is {}", ratio * 100.0, group.label()),
+    };
+    let lines =
+        growth.lines.iter().filter(|line| line.grew_bytes >= SHOWN_BYTES).take(MAPPINGS_MAX);
+    let lines: Vec<_> = lines
+        .map(|line| format!("{} +{}", line.what.label(), bytes(line.grew_bytes as f64)))
+        .collect();
+    let lines = if lines.is_empty() { String::new() } else { format!(": {}", lines.join(", ")) };
+    bullet(out, "+", &format!("RSS grew by {grew}; {answer}{lines}"));
+    let mappings = memory.mappings.iter().filter(|mapping| mapping.rss_grew_bytes >= SHOWN_BYTES);
+    for mapping in mappings.take(MAPPINGS_MAX) {
+        let name = mapping.name.as_deref().map_or_else(String::new, |name| format!(" {name}"));
+        let more = match mapping.more_mappings {
+            0 => String::new(),
+            more => format!(" in {more:+} mappings"),
+        };
+        let what = format!("{}{}", mapping.kind.label(), tail(&name, 60));
+        let text = format!("          +{}{more}  {what}", bytes(mapping.rss_grew_bytes as f64));
+        line(out, &format!("{DIM}{text}{DIM:#}"));
+    }
 }

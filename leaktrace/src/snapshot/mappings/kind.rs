@@ -56,6 +56,31 @@ pub enum MappingKind {
     Other,
 }
 
+impl MappingKind {
+    /// In a few words, for people.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::GoArena => "Go heap",
+            Self::GoRuntime => "Go runtime",
+            Self::MainStack => "main stack",
+            Self::ThreadStack => "thread stacks",
+            Self::Brk => "brk heap",
+            Self::MallocHeap => "malloc heaps",
+            Self::Anonymous => "anonymous",
+            Self::Reserved => "reserved",
+            Self::Executable => "executable",
+            Self::ExecutableBss => "executable's zeroed data",
+            Self::Library => "library",
+            Self::File => "file",
+            Self::Memfd => "memfd",
+            Self::SharedMemory => "shared memory",
+            Self::Kernel => "kernel's",
+            Self::Device => "device",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// What is known of the process before its mappings are read.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
