@@ -1,0 +1,113 @@
+//! The call chain of whoever grew, by frame pointers.
+//!
+//! Reads: the target's stack and code. May lose: outer frames (FrameUnreadable).
+//!
+//! Nothing is known about the target: C without frame pointers has anything in `rbp`. So an address
+//! only counts as a return address if a call instruction lies before it, and the chain ends at
+//! the first that does not. Thus a site is not split by whatever data a register held.
+//!
+//! The stubs of system calls and `memset` have no frame, so that the chain lacks their caller: it
+//! is the word at the top of the stack.
+
+use aya_ebpf::helpers::bpf_probe_read_user;
+use leaktrace_common::{FRAMES_MAX, GrowthFrames, Lost};
+
+use crate::task::Registers;
+
+/// A saved frame pointer and the return address above it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct FrameRecord {
+    saved_bp: u64,
+    return_pc: u64,
+}
+
+/// Longest call instruction without prefixes: `call [reg+index*scale+disp32]`.
+const CALL_BYTES_MAX: u64 = 8;
+
+/// Whether a call lies before `pc` (Intel SDM, volume 2, CALL): `e8 rel32`, or `ff /2` with a
+/// register, memory, or memory with displacement.
+#[inline(always)]
+fn is_return_address(pc: u64) -> bool {
+    // SAFETY: probe_read_user checks the address itself.
+    let Ok(code) = (unsafe { bpf_probe_read_user(pc.wrapping_sub(CALL_BYTES_MAX) as *const u64) })
+    else {
+        return false;
+    };
+    let is_ff2 = |at: u32| (code >> (at * 8)) & 0x38ff == 0x10ff;
+    let is_near = (code >> 24) & 0xff == 0xe8;
+    is_near || is_ff2(6) || is_ff2(5) || is_ff2(4) || is_ff2(2) || is_ff2(1)
+}
+
+/// One step of a 64-bit FNV-1a-like mix over whole words, with a rotation so that high bits of
+/// one frame reach the low bits of the next.
+#[inline(always)]
+fn mix(hash: u64, pc: u64) -> u64 {
+    (hash ^ pc).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+}
+
+/// Fills the call chain of `frames`, whose other fields are set, and gives its hash, never 0.
+#[inline(always)]
+pub fn collect(registers: &Registers, frames: &mut GrowthFrames) -> (u64, Result<(), Lost>) {
+    let mut hash = mix(frames.operation << 8 | frames.kind, registers.ip);
+    frames.pcs[0] = registers.ip;
+    let mut depth = 1;
+    // SAFETY: probe_read_user checks the address itself.
+    let top = unsafe { bpf_probe_read_user(registers.sp as *const u64) }.unwrap_or(0);
+    let mut walk = Walk { bp: registers.bp, below: registers.sp };
+    let first = walk.next();
+    frames.caller_from_top = u64::from(first != Ok(top) && is_return_address(top));
+    if frames.caller_from_top == 1 {
+        hash = mix(hash, top);
+        frames.pcs[1] = top;
+        depth = 2;
+    }
+    let mut next = first;
+    let mut end = Ok(());
+    for _ in 1..FRAMES_MAX {
+        match next {
+            Ok(0) => break,
+            Ok(return_pc) if depth < FRAMES_MAX => {
+                hash = mix(hash, return_pc);
+                frames.pcs[depth] = return_pc;
+                depth += 1;
+            }
+            Ok(_) => break,
+            Err(reason) => {
+                end = Err(reason);
+                break;
+            }
+        }
+        next = walk.next();
+    }
+    frames.depth = depth as u64;
+    (hash | 1, end)
+}
+
+/// Where a walk has got to.
+struct Walk {
+    /// Frame pointer of the next frame.
+    bp: u64,
+    /// The stack below this address has been walked.
+    below: u64,
+}
+
+impl Walk {
+    /// The return address of the next frame outwards; 0 at the end of the chain.
+    #[inline(always)]
+    fn next(&mut self) -> Result<u64, Lost> {
+        // Stacks grow down: a caller's frame lies above, or the chain has ended.
+        if self.bp <= self.below || self.bp % 8 != 0 {
+            return Ok(0);
+        }
+        // SAFETY: probe_read_user checks the address itself.
+        let record = unsafe { bpf_probe_read_user(self.bp as *const FrameRecord) };
+        let record = record.map_err(|_| Lost::FrameUnreadable)?;
+        if !is_return_address(record.return_pc) {
+            return Ok(0);
+        }
+        self.below = self.bp;
+        self.bp = record.saved_bp;
+        Ok(record.return_pc)
+    }
+}
