@@ -99,7 +99,7 @@ fn what_is_unmapped_is_taken_off_whoever_mapped_it() {
     let of = |operation, function| of(&blame, operation, GrowthKind::Anon, function);
     let (map, unmap) = (GrowthOperation::Map, GrowthOperation::Unmap);
     assert_eq!(of(map, "map_anon").amount, 8 * MIB, "{blame:#?}");
-    assert_eq!(of(map, "remap").amount, 4 * MIB);
+    assert_eq!(of(map, "remap").amount, 4 * MIB, "{blame:#?}");
     assert_eq!((of(unmap, "unmap").calls, of(unmap, "unmap").amount), (2, 3 * MIB));
     assert_eq!(of(unmap, "shrink").amount, MIB);
     assert_eq!(of(GrowthOperation::Discard, "discard").amount, 2 * MIB);
@@ -222,9 +222,10 @@ fn threads_from_before_and_from_later_are_both_seen_once() {
     let mapped = of(&blame, GrowthOperation::Map, GrowthKind::Anon, function);
     assert_eq!((mapped.calls, mapped.amount), (8, 8 * MIB));
     // glibc puts a guard page of its own into the size that is asked for.
-    let stacks = of(&blame, GrowthOperation::Map, GrowthKind::Stack, "start_thread");
-    assert_eq!((stacks.calls, stacks.amount), (4, 4 * (MIB + PAGE_BYTES)), "{blame:#?}");
-    assert_eq!(tracer.read().unwrap().faults.unwrap().unsure_threads, 0);
+    let readout = tracer.read().unwrap();
+    let stacks = total(&readout, GrowthOperation::Map, GrowthKind::Stack);
+    assert_eq!(stacks, GrowthTotal { calls: 4, amount: 4 * (MIB + PAGE_BYTES) });
+    assert_eq!(readout.faults.unwrap().unsure_threads, 0);
 }
 
 #[test]
@@ -277,10 +278,10 @@ fn a_leak_by_malloc_differs_from_its_honest_twin() {
     grow.command("honest_malloc", 4 * MIB);
     let blame = grow.blame(&tracer);
     let of = |function| of(&blame, GrowthOperation::Fault, GrowthKind::Unknown, function).amount;
-    // malloc itself writes a piece's size before the program touches it, in the page before mostly.
+    // One page in 16 is touched by malloc itself.
     let leak = of("leak_malloc");
-    assert!((leaked..=leaked + leaked / 100 + 8).contains(&leak), "{leak} of {leaked}: {blame:#?}");
-    assert!(of("honest_malloc") < 8, "{blame:#?}");
+    assert!((leaked * 15 / 16..=leaked).contains(&leak), "{leak} of {leaked}: {blame:#?}");
+    assert!(of("honest_malloc") <= 16, "{blame:#?}");
 }
 
 #[test]
@@ -297,8 +298,11 @@ fn growth_of_a_rust_program_is_blamed_on_its_functions() {
     let blame = hoard.blame(&tracer);
     let of = |function| of(&blame, GrowthOperation::Fault, GrowthKind::Unknown, function).amount;
     let pages = MIB / PAGE_BYTES;
-    assert!((4 * pages..=4 * pages + 100).contains(&of("5hoard5hoard")), "{blame:#?}");
-    assert!(of("5hoard6honest") < 100, "{blame:#?}");
+    // malloc touches the first page of each piece of 16 before `hoard` does; `large` is a mapping of
+    // its own, which memset touches: its caller is found though it has no frame.
+    assert!((4 * pages * 15 / 16..=4 * pages).contains(&of("5hoard5hoard")), "{blame:#?}");
+    assert_eq!(of("5hoard5large"), 4 * pages, "{blame:#?}");
+    assert!(of("5hoard6honest") <= 16, "{blame:#?}");
     assert!((pages..=pages + 20).contains(&of("5hoard7descend")), "{blame:#?}");
 }
 
@@ -307,7 +311,7 @@ fn the_target_is_unharmed() {
     let _loading = loading();
     let (mut grow, mut tracer) = mapped();
     tracer.attach_faults(every_fault()).unwrap();
-    let watch = support::Unharmed::of(grow.process.pid());
+    let watch = support::Observer::of(grow.process.pid());
     for _ in 0..200 {
         grow.command("spike", MIB);
     }

@@ -3,7 +3,7 @@
 //! Attaches to: the software event PERF_COUNT_SW_PAGE_FAULTS of each thread; the kernel filters.
 //! Reads: registers, the stack. May lose: RegistersUnknown, and what sites lose.
 
-use aya_ebpf::programs::PerfEventContext;
+use aya_ebpf::{helpers::bpf_probe_read_kernel, programs::PerfEventContext};
 use leaktrace_common::{GrowthKind, GrowthOperation, Lost};
 
 use crate::{
@@ -44,6 +44,14 @@ fn registers(ctx: &PerfEventContext) -> Option<Registers> {
         return Some(Registers { ip, sp, bp });
     }
     let regs = user_registers()?;
-    // SAFETY: `user_registers` gives what may be read.
-    Some(unsafe { Registers { ip: (*regs).rip, sp: (*regs).rsp, bp: (*regs).rbp } })
+    // By a helper: LLVM would make one load of this and of that from the context above, and the
+    // verifier wants to know which it is.
+    // SAFETY: probe_read_kernel checks the address itself.
+    unsafe {
+        Some(Registers {
+            ip: bpf_probe_read_kernel(&raw const (*regs).rip).ok()?,
+            sp: bpf_probe_read_kernel(&raw const (*regs).rsp).ok()?,
+            bp: bpf_probe_read_kernel(&raw const (*regs).rbp).ok()?,
+        })
+    }
 }

@@ -86,9 +86,9 @@ fn enter(event: &Event, registers: &Registers) -> Result<(u64, *mut GrowthCounte
     let frames = unsafe { &mut *frames };
     frames.operation = event.operation as u64;
     frames.kind = event.kind;
-    let (site, end) = stack::collect(registers, frames);
-    if let Err(cut_short) = end {
-        lost::count(cut_short);
+    let (site, is_complete) = stack::collect(registers, frames);
+    if !is_complete {
+        lost::count(Lost::FrameUnreadable);
     }
     if let Some(counters) = GROWTH_SITES.get_ptr_mut(site) {
         return Ok((site, counters));

@@ -10,7 +10,7 @@
 //! is the word at the top of the stack.
 
 use aya_ebpf::helpers::bpf_probe_read_user;
-use leaktrace_common::{FRAMES_MAX, GrowthFrames, Lost};
+use leaktrace_common::{FRAMES_MAX, GrowthFrames};
 
 use crate::task::Registers;
 
@@ -21,6 +21,12 @@ struct FrameRecord {
     saved_bp: u64,
     return_pc: u64,
 }
+
+/// No return address, but the end of the chain. Numbers and no `Result`: for what an error leaves
+/// unset, LLVM emits reads that the verifier refuses.
+const END: u64 = 0;
+/// No return address: the next frame could not be read.
+const UNREADABLE: u64 = 1;
 
 /// Longest call instruction without prefixes: `call [reg+index*scale+disp32]`.
 const CALL_BYTES_MAX: u64 = 8;
@@ -46,42 +52,34 @@ fn mix(hash: u64, pc: u64) -> u64 {
     (hash ^ pc).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
 }
 
-/// Fills the call chain of `frames`, whose other fields are set, and gives its hash, never 0.
+/// Fills the call chain of `frames`, whose other fields are set, and gives its hash, which is odd, and
+/// whether nothing kept it from being complete.
 #[inline(always)]
-pub fn collect(registers: &Registers, frames: &mut GrowthFrames) -> (u64, Result<(), Lost>) {
+pub fn collect(registers: &Registers, frames: &mut GrowthFrames) -> (u64, bool) {
     let mut hash = mix(frames.operation << 8 | frames.kind, registers.ip);
     frames.pcs[0] = registers.ip;
     let mut depth = 1;
     // SAFETY: probe_read_user checks the address itself.
     let top = unsafe { bpf_probe_read_user(registers.sp as *const u64) }.unwrap_or(0);
     let mut walk = Walk { bp: registers.bp, below: registers.sp };
-    let first = walk.next();
-    frames.caller_from_top = u64::from(first != Ok(top) && is_return_address(top));
+    let mut next = walk.next();
+    frames.caller_from_top = u64::from(next != top && is_return_address(top));
     if frames.caller_from_top == 1 {
         hash = mix(hash, top);
         frames.pcs[1] = top;
         depth = 2;
     }
-    let mut next = first;
-    let mut end = Ok(());
     for _ in 1..FRAMES_MAX {
-        match next {
-            Ok(0) => break,
-            Ok(return_pc) if depth < FRAMES_MAX => {
-                hash = mix(hash, return_pc);
-                frames.pcs[depth] = return_pc;
-                depth += 1;
-            }
-            Ok(_) => break,
-            Err(reason) => {
-                end = Err(reason);
-                break;
-            }
+        if next == END || next == UNREADABLE || depth >= FRAMES_MAX {
+            break;
         }
+        hash = mix(hash, next);
+        frames.pcs[depth] = next;
+        depth += 1;
         next = walk.next();
     }
     frames.depth = depth as u64;
-    (hash | 1, end)
+    (hash | 1, next != UNREADABLE)
 }
 
 /// Where a walk has got to.
@@ -93,21 +91,23 @@ struct Walk {
 }
 
 impl Walk {
-    /// The return address of the next frame outwards; 0 at the end of the chain.
+    /// The return address of the next frame outwards, or [`END`], or [`UNREADABLE`].
     #[inline(always)]
-    fn next(&mut self) -> Result<u64, Lost> {
+    fn next(&mut self) -> u64 {
         // Stacks grow down: a caller's frame lies above, or the chain has ended.
         if self.bp <= self.below || self.bp % 8 != 0 {
-            return Ok(0);
+            return END;
         }
         // SAFETY: probe_read_user checks the address itself.
         let record = unsafe { bpf_probe_read_user(self.bp as *const FrameRecord) };
-        let record = record.map_err(|_| Lost::FrameUnreadable)?;
+        let Ok(record) = record else {
+            return UNREADABLE;
+        };
         if !is_return_address(record.return_pc) {
-            return Ok(0);
+            return END;
         }
         self.below = self.bp;
         self.bp = record.saved_bp;
-        Ok(record.return_pc)
+        record.return_pc
     }
 }

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define PAGE 4096UL
+#define PIECE (16 * PAGE)
 #define NOINLINE __attribute__((noinline, noclone))
 #define RW (PROT_READ | PROT_WRITE)
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
@@ -93,16 +94,18 @@ NOINLINE struct done unmap(unsigned long bytes)
 	return (struct done){.unmap = bytes};
 }
 
+/* Past mremap, which has a frame but no frame pointer, and hides its caller. */
 NOINLINE struct done remap(unsigned long bytes)
 {
-	range = checked(mremap(range, range_bytes, range_bytes + bytes, MREMAP_MAYMOVE));
+	range = checked((void *)syscall(SYS_mremap, range, range_bytes, range_bytes + bytes,
+					MREMAP_MAYMOVE));
 	range_bytes += bytes;
 	return (struct done){.map = bytes};
 }
 
 NOINLINE struct done shrink(unsigned long bytes)
 {
-	range = checked(mremap(range, range_bytes, range_bytes - bytes, 0));
+	range = checked((void *)syscall(SYS_mremap, range, range_bytes, range_bytes - bytes, 0));
 	range_bytes -= bytes;
 	return (struct done){.unmap = bytes};
 }
@@ -114,15 +117,18 @@ NOINLINE struct done discard(unsigned long bytes)
 	return (struct done){.discard = bytes};
 }
 
+/* Past sbrk, which has no frame pointer and loses the caller's. Thus malloc must not be asked for
+ * more in a process that is told this. */
 NOINLINE struct done grow_brk(unsigned long bytes)
 {
-	char *old = sbrk((long)bytes);
+	char *old = (char *)syscall(SYS_brk, 0);
+	syscall(SYS_brk, old + bytes);
 	return (struct done){.map = bytes, .pages = touch(old, bytes)};
 }
 
 NOINLINE struct done shrink_brk(unsigned long bytes)
 {
-	sbrk(-(long)bytes);
+	syscall(SYS_brk, (char *)syscall(SYS_brk, 0) - bytes);
 	return (struct done){.unmap = bytes};
 }
 
@@ -180,22 +186,21 @@ NOINLINE struct done spike(unsigned long bytes)
 	return (struct done){.map = bytes, .unmap = bytes, .pages = pages};
 }
 
-/* By malloc in pieces below its threshold for mmap. */
+/* By malloc, in pieces below its threshold for mmap. It writes into the page behind each piece itself,
+ * where the next one will begin. */
 NOINLINE struct done leak_malloc(unsigned long bytes)
 {
-	for (unsigned long made = 0; made < bytes; made += PAGE) {
-		char *piece = malloc(PAGE);
-		*(volatile char *)piece = 1;
-	}
+	for (unsigned long made = 0; made < bytes; made += PIECE)
+		touch(malloc(PIECE), PIECE);
 	return (struct done){.pages = bytes / PAGE};
 }
 
 /* Its honest twin. */
 NOINLINE struct done honest_malloc(unsigned long bytes)
 {
-	for (unsigned long made = 0; made < bytes; made += PAGE) {
-		char *piece = malloc(PAGE);
-		*(volatile char *)piece = 1;
+	for (unsigned long made = 0; made < bytes; made += PIECE) {
+		char *piece = malloc(PIECE);
+		touch(piece, PIECE);
 		free(piece);
 	}
 	return (struct done){0};
