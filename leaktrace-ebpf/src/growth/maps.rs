@@ -16,6 +16,9 @@ const SITES_MAX: u32 = 4096;
 /// Mappings at most that are followed until they are unmapped; about 100 B each.
 const RANGES_MAX: u32 = 8192;
 
+/// A power of two; 32 KiB.
+pub const RETURNS_ROWS: u32 = 4096;
+
 /// Site hash -> what happened there. Read in batches at every interval.
 #[map]
 pub static GROWTH_SITES: HashMap<u64, GrowthCounters> = HashMap::with_max_entries(SITES_MAX, 0);
@@ -37,6 +40,11 @@ pub static HEAP_END: Array<u64> = Array::with_max_entries(1, 0);
 /// 1 for calls; a program runs to its end before another of its kind begins on a CPU.
 #[map]
 pub static SCRATCH: PerCpuArray<GrowthFrames> = PerCpuArray::with_max_entries(2, 0);
+
+/// Return addresses that were found behind a call, at an index made of them: asking again costs a
+/// tenth of reading the target's code. CPUs may overwrite each other's.
+#[map]
+pub static RETURNS: Array<u64> = Array::with_max_entries(RETURNS_ROWS, 0);
 
 /// `growth_total_index` -> counts. Per CPU, so that CPUs don't contend.
 #[map]

@@ -12,7 +12,10 @@
 use aya_ebpf::helpers::bpf_probe_read_user;
 use leaktrace_common::{FRAMES_MAX, GrowthFrames};
 
-use crate::task::Registers;
+use crate::{
+    maps::{RETURNS, RETURNS_ROWS},
+    task::Registers,
+};
 
 /// A saved frame pointer and the return address above it.
 #[repr(C)]
@@ -31,10 +34,29 @@ const UNREADABLE: u64 = 1;
 /// Longest call instruction without prefixes: `call [reg+index*scale+disp32]`.
 const CALL_BYTES_MAX: u64 = 8;
 
+/// Whether a call lies before `pc`, as it did when that was asked first.
+#[inline(always)]
+fn is_return_address(pc: u64) -> bool {
+    let row = (pc.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32 & (RETURNS_ROWS - 1);
+    let Some(known) = RETURNS.get_ptr_mut(row) else {
+        return is_behind_call(pc);
+    };
+    // SAFETY: array values live as long as the map; whole words are read and written.
+    if unsafe { *known } == pc && pc != END {
+        return true;
+    }
+    let found = is_behind_call(pc);
+    if found {
+        // SAFETY: as above.
+        unsafe { *known = pc };
+    }
+    found
+}
+
 /// Whether a call lies before `pc` (Intel SDM, volume 2, CALL): `e8 rel32`, or `ff /2` with a
 /// register, memory, or memory with displacement.
 #[inline(always)]
-fn is_return_address(pc: u64) -> bool {
+fn is_behind_call(pc: u64) -> bool {
     // SAFETY: probe_read_user checks the address itself.
     let Ok(code) = (unsafe { bpf_probe_read_user(pc.wrapping_sub(CALL_BYTES_MAX) as *const u64) })
     else {

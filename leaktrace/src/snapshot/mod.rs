@@ -3,12 +3,14 @@
 //! A value that could not be read is absent, never zero. Non-goals: anything derived over time.
 
 mod contexts;
+mod growth;
 mod holding;
 mod host;
 mod own;
 mod process;
 
 pub use contexts::{ContextKind, ContextNature, ContextParent, ContextSample, SiteSample};
+pub use growth::{FaultSite, FaultsHow, GrowthSample, MappingSite, MappingTotal, kind_at};
 pub use holding::{HolderSample, HoldingSample};
 pub use host::HostSample;
 pub use own::OwnSample;

@@ -269,10 +269,11 @@ NOINLINE struct done in_child(unsigned long bytes)
 	return (struct done){0};
 }
 
-static double now_ns(void)
+/* Time of the thread, kernel included: others that want the CPU are not in it. */
+static double cpu_ns(void)
 {
 	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
 	return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
 }
 
@@ -348,9 +349,9 @@ int main(void)
 	reservation_next = reservation;
 	puts("ready");
 	while (more = 0, scanf("%63s %lu/%lu", name, &bytes, &more) >= 2) {
-		double start = now_ns();
+		double start = cpu_ns();
 		struct done done = run(name, bytes, more);
-		double took = now_ns() - start;
+		double took = cpu_ns() - start;
 		printf("ok map=%lu unmap=%lu discard=%lu pages=%lu ns=%.0f\n", done.map, done.unmap,
 		       done.discard, done.pages, took);
 	}

@@ -105,6 +105,11 @@ impl GrowthTracer {
         Ok(())
     }
 
+    /// Stops sampling page faults; the counts of the sites stay.
+    pub fn detach_faults(&mut self) {
+        self.faults = None;
+    }
+
     /// Stops counting mapping calls: what it costs other processes ends; the counts stay.
     pub fn detach_mappings(&mut self) {
         self.mappings.clear();
