@@ -138,6 +138,28 @@ fn what_is_mapped_over_a_reservation_takes_its_place() {
     assert_eq!((committed.amount, committed.released_bytes), (MIB, 0));
 }
 
+/// While calls are not counted, what is known about mappings grows old, and must not be believed.
+#[test]
+fn what_happens_while_detached_is_not_made_up() {
+    let _loading = loading();
+    let (mut grow, mut tracer) = mapped();
+    grow.command("reserve", MIB);
+    tracer.detach_mappings();
+    grow.command("unmap", MIB);
+    grow.command("map_anon", MIB);
+    grow.command("grow_brk", MIB);
+    tracer.attach_mappings().unwrap();
+    grow.command("unmap", MIB);
+    grow.command("grow_brk", 2 * MIB);
+    let readout = tracer.read().unwrap();
+    let unmapped = total(&readout, GrowthOperation::Unmap, GrowthKind::Unknown);
+    assert_eq!(unmapped, GrowthTotal { calls: 1, amount: MIB });
+    let heap = total(&readout, GrowthOperation::Map, GrowthKind::Heap);
+    assert_eq!(heap, GrowthTotal { calls: 1, amount: 2 * MIB });
+    let reserved = of(&grow.blame(&tracer), GrowthOperation::Map, GrowthKind::Reserved, "reserve");
+    assert_eq!((reserved.amount, reserved.released_bytes), (MIB, 0));
+}
+
 /// What was mapped before anybody looked has no kind, and that is said.
 #[test]
 fn what_was_mapped_before_has_no_kind() {

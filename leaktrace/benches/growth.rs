@@ -14,14 +14,16 @@ use std::{
 use anyhow::{Context as _, Result};
 use leaktrace::bpf::{FaultPeriod, GrowthTracer};
 
-/// Pairs of runs, one traced and one not; each is short, so that both have the same machine. What is
-/// compared is CPU time, since others may want the CPU too.
-const PAIRED_RUNS: usize = 31;
+/// Pairs of measurements, one traced and one not. What is compared is CPU time, since others may
+/// want the CPU too.
+const PAIRED_RUNS: usize = 15;
+/// Runs of one measurement.
+const RUNS: usize = 15;
 /// A target that maps, touches and unmaps ten pages every 100 µs: 10,000 pairs and 100,000 faults
 /// per second.
-const CHURN: Work = Work { command: "churn", times: 1000, each_ns: 100_000.0 };
+const CHURN: Work = Work { command: "churn", times: 200, each_ns: 100_000.0 };
 /// A bystander that makes a system call every microsecond.
-const ASK: Work = Work { command: "ask", times: 100_000, each_ns: 1000.0 };
+const ASK: Work = Work { command: "ask", times: 20_000, each_ns: 1000.0 };
 
 /// What a workload is to do, and how long one time of it takes with computing in between.
 #[derive(Clone, Copy)]
@@ -54,13 +56,14 @@ fn main() -> Result<()> {
     let program = PathBuf::from(std::env::var_os("GROW").context("GROW names no workload")?);
     let mut target = Grow::start(&program)?;
     let mut bystander = Grow::start(&program)?;
-    println!("growth: slowdown, medians of {PAIRED_RUNS} paired runs (quartiles)");
+    println!("growth: slowdown, medians of {PAIRED_RUNS} pairs (quartiles)");
     let (churn, ask) = (target.calibrated(CHURN)?, bystander.calibrated(ASK)?);
     println!("a target with 10,000 mmap and munmap pairs and 100,000 faults per second");
     for traced in VARIANTS {
         let pid = target.pid()?;
         row(traced.name, compare(&mut target, CHURN, churn, pid, traced)?);
     }
+    call_cost(&mut target)?;
     println!("a bystander with 1,000,000 system calls per second");
     for traced in &VARIANTS[..4] {
         row(traced.name, compare(&mut bystander, ASK, ask, target.pid()?, *traced)?);
@@ -74,6 +77,19 @@ fn row(name: &str, mut ratios: Vec<f64>) {
     println!("{name:<42} {:>+7.2} %   ({:+.2} .. {:+.2})", at(0.5), at(0.25), at(0.75));
 }
 
+/// What one call costs more, by the same loop without computing in it.
+fn call_cost(target: &mut Grow) -> Result<()> {
+    let pid = target.pid()?;
+    let pairs = measure(target, CHURN, 0, pid, VARIANTS[2])?;
+    let mut ns: Vec<_> = pairs
+        .into_iter()
+        .map(|[without, with]| (with - without) / (CHURN.times * 2) as f64)
+        .collect();
+    ns.sort_by(f64::total_cmp);
+    println!("{:<42} {:>+7.0} ns", "a call of mmap or munmap", ns[ns.len() / 2]);
+    Ok(())
+}
+
 /// Time traced over time untraced, for runs in turn, with either first.
 fn compare(
     worker: &mut Grow,
@@ -82,22 +98,33 @@ fn compare(
     traced_pid: NonZeroU32,
     traced: Traced,
 ) -> Result<Vec<f64>> {
+    let pairs = measure(worker, work, rounds, traced_pid, traced)?;
+    Ok(pairs.into_iter().map(|[without, with]| with / without).collect())
+}
+
+/// Nanoseconds untraced and traced, with either first in turn.
+fn measure(
+    worker: &mut Grow,
+    work: Work,
+    rounds: u64,
+    traced_pid: NonZeroU32,
+    traced: Traced,
+) -> Result<Vec<[f64; 2]>> {
     let mut tracer = GrowthTracer::load(traced_pid)?;
-    let mut ratios = Vec::new();
+    let mut pairs = Vec::new();
     for pair in 0..PAIRED_RUNS {
         let mut times = [0.0; 2];
         for turn in [pair % 2, 1 - pair % 2] {
             if turn == 1 {
                 attach(&mut tracer, traced)?;
             }
-            times[turn] = worker.run(work, rounds)?;
+            times[turn] = worker.best(work, rounds)?;
             tracer.detach_faults();
             tracer.detach_mappings();
         }
-        let [without, with] = times;
-        ratios.push(with / without);
+        pairs.push(times);
     }
-    Ok(ratios)
+    Ok(pairs)
 }
 
 fn attach(tracer: &mut GrowthTracer, traced: Traced) -> Result<()> {
@@ -155,12 +182,20 @@ impl Grow {
         Ok(ns.parse()?)
     }
 
+    /// The least of some short runs in a row: others can only add to it.
+    fn best(&mut self, work: Work, rounds: u64) -> Result<f64> {
+        let mut best = f64::INFINITY;
+        for _ in 0..RUNS {
+            best = best.min(self.run(work, rounds)?);
+        }
+        Ok(best)
+    }
+
     /// Rounds of computing with which one time of `work` takes as long as it says.
     fn calibrated(&mut self, work: Work) -> Result<u64> {
         const ROUNDS: u64 = 1000;
-        let few = |ns: f64| ns / work.times as f64;
-        let alone_ns = few(self.run(work, 0)?).min(few(self.run(work, 0)?));
-        let with_ns = few(self.run(work, ROUNDS)?).min(few(self.run(work, ROUNDS)?));
+        let alone_ns = self.best(work, 0)? / work.times as f64;
+        let with_ns = self.best(work, ROUNDS)? / work.times as f64;
         let round_ns = (with_ns - alone_ns) / ROUNDS as f64;
         Ok(((work.each_ns - alone_ns) / round_ns).max(0.0) as u64)
     }

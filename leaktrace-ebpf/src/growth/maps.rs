@@ -41,8 +41,8 @@ pub static HEAP_END: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 pub static SCRATCH: PerCpuArray<GrowthFrames> = PerCpuArray::with_max_entries(2, 0);
 
-/// Return addresses that were found behind a call, at an index made of them: asking again costs a
-/// tenth of reading the target's code. CPUs may overwrite each other's.
+/// Which addresses lie behind a call and which don't, at an index made of them: asking again costs
+/// a tenth of reading the target's code. CPUs may overwrite each other's.
 #[map]
 pub static RETURNS: Array<u64> = Array::with_max_entries(RETURNS_ROWS, 0);
 

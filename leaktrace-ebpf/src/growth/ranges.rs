@@ -3,7 +3,8 @@
 //!
 //! Writes: RANGES. May lose: MappingsFull, MappingsUnfollowed.
 //! Non-goals: being the kernel's list. A range is known by its first address; what is unmapped out
-//! of its middle has no known kind.
+//! of its middle has no known kind. What mremap leaves behind when it is asked to
+//! (`MREMAP_DONTUNMAP`) is taken for moved.
 
 use aya_ebpf::bindings::BPF_ANY;
 use leaktrace_common::{GrowthKind, Lost, MappedRange};

@@ -31,37 +31,44 @@ const END: u64 = 0;
 /// No return address: the next frame could not be read.
 const UNREADABLE: u64 = 1;
 
-/// Longest call instruction without prefixes: `call [reg+index*scale+disp32]`.
+/// Bytes of code that are looked at: the longest call is `call [reg+index*scale+disp32]` of 7.
 const CALL_BYTES_MAX: u64 = 8;
 
-/// Whether a call lies before `pc`, as it did when that was asked first.
+/// User addresses: above what may never be mapped (`vm.mmap_min_addr` as distributions set it), in
+/// the half of four-level page tables. Reading elsewhere would cost the target a trap.
+const ADDRESS_MIN: u64 = 0x1_0000;
+const ADDRESS_END: u64 = 1 << 47;
+
+/// Whether a call lies before `pc`, as it did when that was asked first. What RETURNS has is `pc`
+/// twice and the answer in the lowest bit; the answer about what can't be read is not kept.
 #[inline(always)]
 fn is_return_address(pc: u64) -> bool {
+    if pc < ADDRESS_MIN || pc >= ADDRESS_END {
+        return false;
+    }
     let row = (pc.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32 & (RETURNS_ROWS - 1);
     let Some(known) = RETURNS.get_ptr_mut(row) else {
-        return is_behind_call(pc);
+        return false;
     };
     // SAFETY: array values live as long as the map; whole words are read and written.
-    if unsafe { *known } == pc && pc != END {
-        return true;
+    let answer = unsafe { *known };
+    if answer >> 1 == pc {
+        return answer & 1 == 1;
     }
-    let found = is_behind_call(pc);
-    if found {
-        // SAFETY: as above.
-        unsafe { *known = pc };
-    }
+    // SAFETY: probe_read_user checks the address itself.
+    let Ok(code) = (unsafe { bpf_probe_read_user((pc - CALL_BYTES_MAX) as *const u64) }) else {
+        return false;
+    };
+    let found = ends_in_call(code);
+    // SAFETY: as above.
+    unsafe { *known = pc << 1 | u64::from(found) };
     found
 }
 
-/// Whether a call lies before `pc` (Intel SDM, volume 2, CALL): `e8 rel32`, or `ff /2` with a
+/// Whether 8 bytes of code end in a call (Intel SDM, volume 2, CALL): `e8 rel32`, or `ff /2` with a
 /// register, memory, or memory with displacement.
 #[inline(always)]
-fn is_behind_call(pc: u64) -> bool {
-    // SAFETY: probe_read_user checks the address itself.
-    let Ok(code) = (unsafe { bpf_probe_read_user(pc.wrapping_sub(CALL_BYTES_MAX) as *const u64) })
-    else {
-        return false;
-    };
+fn ends_in_call(code: u64) -> bool {
     let is_ff2 = |at: u32| (code >> (at * 8)) & 0x38ff == 0x10ff;
     let is_near = (code >> 24) & 0xff == 0xe8;
     is_near || is_ff2(6) || is_ff2(5) || is_ff2(4) || is_ff2(2) || is_ff2(1)

@@ -161,11 +161,9 @@ fn threads(pid: NonZeroU32) -> io::Result<BTreeSet<i32>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
         folder => folder?,
     };
-    let mut tids = BTreeSet::new();
-    for entry in folder {
-        tids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
-    }
-    Ok(tids)
+    // A process that ends while it is listed has no more threads.
+    let names = folder.map_while(|entry| Some(entry.ok()?.file_name()));
+    Ok(names.filter_map(|name| name.to_str()?.parse().ok()).collect())
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ use aya::{
     programs::{PerfEvent, ProgramError, TracePoint},
 };
 use leaktrace_common::{
-    FRAMES_MAX, GrowthCounters, GrowthFrames, GrowthKind, GrowthOperation, growth_overflow_site,
-    page_aligned,
+    FRAMES_MAX, GrowthCounters, GrowthFrames, GrowthKind, GrowthOperation, MappedRange,
+    growth_overflow_site, page_aligned,
 };
 use procfs::process::{MMapPath, Process};
 
@@ -32,6 +32,9 @@ pub use self::{
 
 /// The first kernel with `bpf_task_pt_regs`.
 const TASK_REGISTERS_SINCE: (u8, u8) = (5, 15);
+
+/// Entries of the map of mappings at most, as leaktrace-ebpf has it.
+const RANGES_MAX: usize = 8192;
 
 /// Loaded growth programs with what they are attached to.
 pub struct GrowthTracer {
@@ -94,6 +97,7 @@ impl GrowthTracer {
             )));
         }
         let ids = tracepoints::exit_ids()?;
+        self.forget_ranges()?;
         self.seed_heap_end()?;
         let program: &mut TracePoint = self.program(NAME)?;
         loaded(program.load(), NAME)?;
@@ -160,6 +164,20 @@ impl GrowthTracer {
         HashMap::try_from(found)
             .and_then(|mut map| map.insert(key, v, 0))
             .map_err(|error: MapError| BpfError::map(map, error))
+    }
+
+    /// What was mapped when calls were last counted may be gone since.
+    fn forget_ranges(&mut self) -> Result<(), BpfError> {
+        const NAME: &str = "RANGES";
+        let mut addresses = Vec::new();
+        maps::for_each(&self.ebpf, NAME, RANGES_MAX, |address, _: MappedRange| {
+            addresses.push(address);
+        })?;
+        let map = self.ebpf.map_mut(NAME).ok_or_else(|| maps::missing(NAME))?;
+        let mut map = HashMap::<_, u64, MappedRange>::try_from(map)
+            .map_err(|error| BpfError::map(NAME, error))?;
+        let removed = addresses.iter().try_for_each(|address| map.remove(address));
+        removed.map_err(|error| BpfError::map(NAME, error))
     }
 
     /// Tells BPF where the heap ends, so that the first brk has a difference; growth between this
