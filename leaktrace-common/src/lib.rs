@@ -5,12 +5,17 @@
 #![no_std]
 
 mod contexts;
+mod growth;
 mod lost;
 mod sampling;
 
 pub use contexts::{
     ContextTotals, FRAMES_MAX, LIFETIME_BUCKETS, LIFETIME_FLOOR_LOG2_NS, LiveContext,
     OVERFLOW_SITE, SiteCounters, SiteFrames, lifetime_bucket,
+};
+pub use growth::{
+    GROWTH_TOTALS, GrowthCounters, GrowthFrames, GrowthKind, GrowthOperation, GrowthTotal,
+    MappedRange, growth_overflow_site, growth_total_index, mmap_kind, page_aligned,
 };
 pub use lost::{LOST_REASONS, Lost};
 pub use sampling::{Eviction, Sampling, is_sampled, must_widen};

@@ -16,16 +16,27 @@ pub enum Lost {
     ContextUnreadable = 4,
     /// A map that always exists was not there: the program could not do its work.
     MapMissing = 5,
+    /// No room to remember another mapping: its bytes are counted, but when it is unmapped, neither
+    /// its kind nor the site that made it will be known.
+    MappingsFull = 6,
+    /// A mapping was changed in more pieces than are followed: the rest is counted by no site.
+    MappingsUnfollowed = 7,
+    /// A page fault inside the kernel, whose user registers this kernel does not give: counted
+    /// under the overflow site.
+    RegistersUnknown = 8,
 }
 
 /// Every reason, in index order.
-pub const LOST_REASONS: [Lost; 6] = [
+pub const LOST_REASONS: [Lost; 9] = [
     Lost::CallerUnreadable,
     Lost::FrameUnreadable,
     Lost::SitesFull,
     Lost::LiveFull,
     Lost::ContextUnreadable,
     Lost::MapMissing,
+    Lost::MappingsFull,
+    Lost::MappingsUnfollowed,
+    Lost::RegistersUnknown,
 ];
 
 impl Lost {
@@ -38,6 +49,9 @@ impl Lost {
             Self::LiveFull => "live_full",
             Self::ContextUnreadable => "context_unreadable",
             Self::MapMissing => "map_missing",
+            Self::MappingsFull => "mappings_full",
+            Self::MappingsUnfollowed => "mappings_unfollowed",
+            Self::RegistersUnknown => "registers_unknown",
         }
     }
 }

@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod native;
 pub mod served;
 pub mod truth;
 
@@ -32,9 +33,14 @@ pub const GO: &str = "go1.26.3";
 
 /// The workload built as `build` says: `go1.26.3`, or `go1.26.3-pie`.
 pub fn workload_path(build: &str) -> PathBuf {
+    program_path(build, "workload")
+}
+
+/// A program by the folder it was built into.
+pub fn program_path(build: &str, name: &str) -> PathBuf {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/workloads");
     let folder = std::env::var_os("LEAKTRACE_WORKLOADS").map_or(default, PathBuf::from);
-    let path = folder.join(build).join("workload");
+    let path = folder.join(build).join(name);
     assert!(path.exists(), "{} is missing: run `cargo xtask test`", path.display());
     path
 }

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     command::{cargo, run as run_command},
     go::{self, Toolchain},
-    paths, served, setup,
+    native, paths, served, setup,
     workloads::{self, Link},
 };
 
@@ -27,10 +27,12 @@ pub fn run() -> Result<()> {
     let toolchain = go::demo_toolchain()?;
     let churn = workloads::build(&toolchain, Link::WithSymbols)?;
     let served = served::build(&toolchain)?;
+    let grow = native::build()?;
     let [big, symbols] = build_big(&toolchain)?;
     let mut bench = cargo();
     bench.args(["bench", "-p", "leaktrace"]);
     bench.args(["--bench", "probes", "--bench", "symbols", "--bench", "inspect"]);
+    bench.args(["--bench", "growth"]).env("GROW", grow);
     bench.env("CHURN", churn).env("BIG", big).env("BIG_SYMBOLS", symbols).env("SERVED", served);
     run_command(bench.env("GO", toolchain.path()))
 }

@@ -15,6 +15,7 @@ mod kubelet;
 mod layers;
 mod layouts;
 mod lint;
+mod native;
 mod parts;
 mod paths;
 mod served;

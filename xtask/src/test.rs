@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     command::{cargo, run as run_command},
-    go, kubelet, layouts, parts, served, setup, support, tools,
+    go, kubelet, layouts, native, parts, served, setup, support, tools,
     workloads::{self, Link},
 };
 
@@ -43,6 +43,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Builds what is missing of the workloads that tests and fuzzing read.
 pub fn build_workloads() -> Result<()> {
+    native::build()?;
     parts::build()?;
     for toolchain in go::all_toolchains()? {
         for link in Link::TESTED {

@@ -227,7 +227,7 @@ impl Tracer {
 
 /// Maps count against RLIMIT_MEMLOCK before kernel 5.11. Failing is harmless on newer ones, and
 /// on older ones the map creation then says so.
-fn raise_memlock_limit() {
+pub(super) fn raise_memlock_limit() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
 }

@@ -7,10 +7,15 @@
 mod attach;
 mod batch;
 mod features;
+mod growth;
+mod maps;
 mod read;
 
 pub use attach::{BpfError, Limits, Target, Tracer};
 pub use features::{Requirement, check as check_features, requirements};
+pub use growth::{
+    FaultPeriod, GrowthOrigin, GrowthReadout, GrowthSiteReadout, GrowthTracer, PageFaults,
+};
 pub use read::{ContextReadout, LiveEntry, SiteOrigin, SiteReadout};
 
 #[cfg(test)]

@@ -1,17 +1,14 @@
 //! Reading the maps, and evicting what left the sample.
 
-use std::{collections::HashMap as StdHashMap, os::fd::AsFd as _};
+use std::collections::HashMap as StdHashMap;
 
-use aya::{
-    Pod,
-    maps::{Array, HashMap, Map, MapData, PerCpuArray},
-};
+use aya::maps::{Array, HashMap, MapData};
 use leaktrace_common::{
-    ContextTotals, Eviction, FRAMES_MAX, LOST_REASONS, LiveContext, Lost, Sampling, SiteCounters,
-    SiteFrames, is_sampled,
+    ContextTotals, Eviction, FRAMES_MAX, LiveContext, Lost, Sampling, SiteCounters, SiteFrames,
+    is_sampled,
 };
 
-use super::{BpfError, Tracer, batch};
+use super::{BpfError, Tracer, maps};
 
 /// Readings in a row that may fall into a widening of the sampling.
 const READINGS_MAX: usize = 3;
@@ -80,13 +77,13 @@ impl Tracer {
     fn read_once(&mut self) -> Result<ContextReadout, BpfError> {
         self.evict()?;
         let mut sites = Vec::new();
-        self.for_each("SITES", SITES_MAX, |site, counters: SiteCounters| {
+        maps::for_each(&self.ebpf, "SITES", SITES_MAX, |site, counters: SiteCounters| {
             if counters.created > 0 {
                 let evicted = self.evicted.get(&site).copied().unwrap_or(0);
                 sites.push(SiteReadout { site, counters, evicted });
             }
         })?;
-        let (totals, lost) = (self.totals()?, self.lost()?);
+        let (totals, lost) = (self.totals()?, maps::lost(&self.ebpf)?);
         let shift = self.eviction.shift;
         Ok(ContextReadout { sites, totals, shift, lost })
     }
@@ -97,7 +94,7 @@ impl Tracer {
     /// The map can't be read.
     pub fn origins(&self) -> Result<StdHashMap<u64, SiteOrigin>, BpfError> {
         let mut all = StdHashMap::new();
-        self.for_each("SITE_FRAMES", SITES_MAX, |site: u64, frames: SiteFrames| {
+        maps::for_each(&self.ebpf, "SITE_FRAMES", SITES_MAX, |site: u64, frames: SiteFrames| {
             let depth = (frames.depth as usize).min(FRAMES_MAX);
             let return_pcs = frames.pcs[..depth].to_vec();
             all.insert(site, SiteOrigin { return_pcs, parent_itab: frames.parent_itab });
@@ -112,7 +109,7 @@ impl Tracer {
     pub fn live(&self) -> Result<Vec<LiveEntry>, BpfError> {
         let (mut live, shift) = (Vec::new(), self.sampling()?.shift);
         let entries = self.limits.live_entries as usize;
-        self.for_each("LIVE", entries, |address: u64, context: LiveContext| {
+        maps::for_each(&self.ebpf, "LIVE", entries, |address: u64, context: LiveContext| {
             if is_sampled(address, shift) {
                 live.push(LiveEntry { address, context });
             }
@@ -133,12 +130,12 @@ impl Tracer {
         }
         let mut leaving = Vec::new();
         let entries = self.limits.live_entries as usize;
-        self.for_each("LIVE", entries, |address: u64, context: LiveContext| {
+        maps::for_each(&self.ebpf, "LIVE", entries, |address: u64, context: LiveContext| {
             if !is_sampled(address, shift) {
                 leaving.push((address, context.site));
             }
         })?;
-        let live = self.ebpf.map_mut("LIVE").ok_or_else(|| missing("LIVE"))?;
+        let live = self.ebpf.map_mut("LIVE").ok_or_else(|| maps::missing("LIVE"))?;
         let mut live = HashMap::<&mut MapData, u64, LiveContext>::try_from(live)
             .map_err(|error| BpfError::map("LIVE", error))?;
         let mut evicted = self.eviction.evicted;
@@ -153,24 +150,18 @@ impl Tracer {
 
     /// Kernel memory of all maps in bytes, as the kernel accounts it (`memlock` in fdinfo).
     pub fn map_bytes(&self) -> u64 {
-        use std::os::fd::AsRawFd as _;
-        let bytes = |map: &Map| {
-            let fd = map_data(map)?.fd().as_fd().as_raw_fd();
-            let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-            info.lines().find_map(|line| line.strip_prefix("memlock:")?.trim().parse::<u64>().ok())
-        };
-        self.ebpf.maps().filter_map(|(_, map)| bytes(map)).sum()
+        maps::bytes(&self.ebpf)
     }
 
     fn sampling(&self) -> Result<Sampling, BpfError> {
-        let map = self.ebpf.map("SAMPLING").ok_or_else(|| missing("SAMPLING"))?;
+        let map = self.ebpf.map("SAMPLING").ok_or_else(|| maps::missing("SAMPLING"))?;
         Array::try_from(map)
             .and_then(|array: Array<_, Sampling>| array.get(&0, 0))
             .map_err(|error| BpfError::map("SAMPLING", error))
     }
 
     fn totals(&self) -> Result<ContextTotals, BpfError> {
-        let per_cpu = self.per_cpu::<ContextTotals>("TOTALS", 0)?;
+        let per_cpu = maps::per_cpu::<ContextTotals>(&self.ebpf, "TOTALS", 0)?;
         Ok(per_cpu.into_iter().fold(ContextTotals::default(), |sum, cpu| ContextTotals {
             released_untracked: sum.released_untracked + cpu.released_untracked,
             released_untracked_scaled: sum.released_untracked_scaled
@@ -178,49 +169,5 @@ impl Tracer {
             released_sampled_out: sum.released_sampled_out + cpu.released_sampled_out,
             repeated_cancels: sum.repeated_cancels + cpu.repeated_cancels,
         }))
-    }
-
-    fn lost(&self) -> Result<Vec<(Lost, u64)>, BpfError> {
-        let mut lost = Vec::new();
-        for reason in LOST_REASONS {
-            let count: u64 = self.per_cpu::<u64>("LOST", reason as u32)?.into_iter().sum();
-            if count > 0 {
-                lost.push((reason, count));
-            }
-        }
-        Ok(lost)
-    }
-
-    fn per_cpu<V: Pod>(&self, name: &'static str, index: u32) -> Result<Vec<V>, BpfError> {
-        let map = self.ebpf.map(name).ok_or_else(|| missing(name))?;
-        let values = PerCpuArray::<_, V>::try_from(map)
-            .and_then(|array| array.get(&index, 0))
-            .map_err(|error| BpfError::map(name, error))?;
-        Ok(values.iter().copied().collect())
-    }
-
-    fn for_each<V: Pod>(
-        &self,
-        name: &'static str,
-        entries_max: usize,
-        visit: impl FnMut(u64, V),
-    ) -> Result<(), BpfError> {
-        let map = self.ebpf.map(name).and_then(map_data).ok_or_else(|| missing(name))?;
-        batch::for_each(map.fd().as_fd(), entries_max, visit)
-            .map_err(|error| BpfError::map(name, error))
-    }
-}
-
-fn missing(name: &'static str) -> BpfError {
-    BpfError::map(name, "not in the object")
-}
-
-/// The map behind aya's type, for those types that leaktrace uses.
-const fn map_data(map: &Map) -> Option<&MapData> {
-    match map {
-        Map::Array(data) | Map::HashMap(data) | Map::PerCpuArray(data) | Map::RingBuf(data) => {
-            Some(data)
-        }
-        _ => None,
     }
 }

@@ -4,6 +4,7 @@
 
 mod cgroup;
 mod contexts;
+mod growth;
 mod holding;
 mod kernel;
 mod mappings;
@@ -19,6 +20,7 @@ pub use cgroup::{
     CgroupLevel, CgroupLimit, CgroupPlace, CgroupSample, CgroupStat, CgroupVersion, Hierarchies,
 };
 pub use contexts::{ContextKind, ContextNature, ContextParent, ContextSample, SiteSample};
+pub use growth::{FaultSite, FaultsHow, GrowthSample, MappingSite, MappingTotal, kind_at};
 pub use holding::{HolderSample, HoldingSample};
 pub use kernel::KernelSample;
 pub use mappings::{
