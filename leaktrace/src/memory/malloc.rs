@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_piece_beyond_its_mapping_is_none() {
-        for size in [u64::MAX - 5, PIECE * 2 | 2, 0x1000 | 2, (PIECE + 16) | 2] {
+        for size in [u64::MAX - 5, (PIECE * 2) | 2, 0x1000 | 2, (PIECE + 16) | 2] {
             let (mut memory, mut pages) = (RecordedMemory::default(), MadePages::default());
             memory.put_words(START, &[0, size]);
             pages.put(START, 2, true);
