@@ -1,7 +1,7 @@
 //! Everything that says what is in a process's memory, read at one instant: a process and, if it is
 //! Go and can be looked into, its runtime in, plain values out.
 
-use procfs::process::Process;
+use procfs::process::{LimitValue, Process};
 
 use super::{FilesSample, KernelSample, Known, MappingKind, MappingsSample, StackPointers};
 use crate::memory::{ArenaUse, MappedPieces, Pagemap, Runtime, RuntimeCounters};
@@ -56,6 +56,7 @@ impl ResidentSample {
             executable: executable.map(|path| path.into_os_string().into_encoded_bytes()),
             arenas: Vec::new(),
             stack_pointers: stacks.pointers,
+            stack_limit_bytes: stack_limit_bytes(process),
         };
         let pagemap = Pagemap::open(process);
         let pagemap = sample.available("the page map", pagemap);
@@ -133,5 +134,13 @@ impl ResidentSample {
 
     fn available<T, E: std::fmt::Display>(&mut self, what: &str, read: Result<T, E>) -> Option<T> {
         read.map_err(|why| self.unavailable.push(format!("{what}: {why}"))).ok()
+    }
+}
+
+/// RLIMIT_STACK of `process`, if it is known and limited.
+fn stack_limit_bytes(process: &Process) -> Option<u64> {
+    match process.limits().ok()?.max_stack_size.soft_limit {
+        LimitValue::Value(bytes) => Some(bytes),
+        LimitValue::Unlimited => None,
     }
 }
