@@ -296,6 +296,8 @@ fn each_kind_of_native_memory_grows_its_own_line() {
         ("sysv", Some(Part::SharedMemory), Some(MappingKind::SharedMemory), Group::SharedMemory),
         ("file", Some(Part::Files), Some(MappingKind::File), Group::Files),
         ("thread", Some(Part::ThreadStacks), Some(MappingKind::ThreadStack), Group::ThreadStacks),
+        // Without a guard page below, only its stack pointer tells.
+        ("bare", Some(Part::ThreadStacks), Some(MappingKind::ThreadStack), Group::ThreadStacks),
         ("data", Some(Part::ExecutableData), Some(MappingKind::Executable), Group::Native),
         ("bss", Some(Part::ExecutableData), Some(MappingKind::ExecutableBss), Group::Native),
     ];
