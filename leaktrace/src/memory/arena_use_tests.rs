@@ -31,7 +31,8 @@ fn each_resident_byte_has_one_use() {
         pages.put(HEAP_OBJECT, 6, true);
         pages.put(HEAP_OBJECT + 4 * PAGE, 8, true);
         let found = ArenaUse::read(&runtime, &pages).unwrap();
-        assert_eq!(found.arenas, [HEAP_OBJECT..HEAP_OBJECT + (64 << 20)]);
+        let arena = HEAP_OBJECT..HEAP_OBJECT + (64 << 20);
+        assert_eq!(found.arenas, std::slice::from_ref(&arena));
         assert_eq!(found.live, exclusive(2048 + PAGE));
         assert_eq!(found.fresh, exclusive(2048 + PAGE));
         assert_eq!(found.gaps, exclusive(4096));

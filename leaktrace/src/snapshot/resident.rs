@@ -1,10 +1,20 @@
 //! Everything that says what is in a process's memory, read at one instant: a process and, if it is
 //! Go and can be looked into, its runtime in, plain values out.
 
-use procfs::process::Process;
+use procfs::process::{LimitValue, Process};
 
-use super::{CgroupSample, FilesSample, KernelSample, Known, MappingsSample, StackPointers};
+use super::{
+    CgroupSample, FilesSample, KernelSample, Known, MappingKind, MappingsSample, StackPointers,
+};
 use crate::memory::{ArenaUse, MappedPieces, Pagemap, Runtime, RuntimeCounters};
+
+/// A heap that changes between the reading of its pages and that of its mappings is read again so
+/// often, and the best reading is kept.
+const READINGS_MAX: u32 = 4;
+/// Readings agree when no more than this, or this share of the arenas, lies between them: half of
+/// what a line of the ledger may be wrong by.
+const AGREE_BYTES: u64 = 512 << 10;
+const AGREE_PART: u64 = 100;
 
 /// What a Go runtime says.
 #[derive(Debug, Clone)]
@@ -52,19 +62,58 @@ impl ResidentSample {
             executable: executable.map(|path| path.into_os_string().into_encoded_bytes()),
             arenas: Vec::new(),
             stack_pointers: stacks.pointers,
+            stack_limit_bytes: stack_limit_bytes(process),
         };
         let pagemap = Pagemap::open(process);
         let pagemap = sample.available("the page map", pagemap);
-        if let Some(runtime) = runtime {
-            sample.read_go(runtime, pagemap.as_ref(), &mut known);
+        match runtime {
+            Some(runtime) => sample.read_both(process, runtime, pagemap.as_ref(), &mut known)?,
+            None => sample.mappings = MappingsSample::read(process, &known)?,
         }
-        sample.mappings = MappingsSample::read(process, &known)?;
         if let (Some(runtime), Some(pagemap)) = (runtime, &pagemap) {
             sample.read_malloc(runtime, pagemap);
         }
         sample.kernel = KernelSample::read(process, cgroup);
         sample.files = FilesSample::read(process);
         Ok(sample)
+    }
+
+    /// The runtime and the mappings, until they agree.
+    fn read_both(
+        &mut self,
+        process: &Process,
+        runtime: &Runtime<'_>,
+        pagemap: Option<&Pagemap>,
+        known: &mut Known,
+    ) -> std::io::Result<()> {
+        let (mut best, mut unavailable) = (u64::MAX, Vec::new());
+        for _ in 0..READINGS_MAX {
+            let mut reading = Self::default();
+            runtime.view.refresh();
+            reading.read_go(runtime, pagemap, known);
+            reading.mappings = MappingsSample::read(process, known)?;
+            let between = reading.bytes_between();
+            if between.is_none_or(|bytes| bytes < best) {
+                (self.go, self.mappings) = (reading.go, reading.mappings);
+                unavailable = reading.unavailable;
+            }
+            let Some(between) = between else { break };
+            best = best.min(between);
+            let arenas_rss = self.mappings.of(&[MappingKind::GoArena]).rss_bytes;
+            if best <= AGREE_BYTES.max(arenas_rss / AGREE_PART) {
+                break;
+            }
+        }
+        self.unavailable.extend(unavailable);
+        Ok(())
+    }
+
+    /// What lies between the arenas' pages and their mappings; none without pages. Pages that are
+    /// not exclusive may or may not be part of RSS.
+    fn bytes_between(&self) -> Option<u64> {
+        let pages = self.go.as_ref()?.arenas.as_ref()?.resident();
+        let rss = self.mappings.of(&[MappingKind::GoArena]).rss_bytes;
+        Some(pages.exclusive_bytes.saturating_sub(rss).max(rss.saturating_sub(pages.bytes())))
     }
 
     fn read_go(&mut self, runtime: &Runtime<'_>, pagemap: Option<&Pagemap>, known: &mut Known) {
@@ -91,5 +140,13 @@ impl ResidentSample {
 
     fn available<T, E: std::fmt::Display>(&mut self, what: &str, read: Result<T, E>) -> Option<T> {
         read.map_err(|why| self.unavailable.push(format!("{what}: {why}"))).ok()
+    }
+}
+
+/// RLIMIT_STACK of `process`, if it is known and limited.
+fn stack_limit_bytes(process: &Process) -> Option<u64> {
+    match process.limits().ok()?.max_stack_size.soft_limit {
+        LimitValue::Value(bytes) => Some(bytes),
+        LimitValue::Unlimited => None,
     }
 }

@@ -72,11 +72,12 @@ static int rests(pid_t tid) {
 	return strcmp(word, "running") != 0;
 }
 
-static void thread(size_t bytes) {
+static void thread(size_t bytes, int guarded) {
 	pthread_attr_t attributes;
 	pthread_t thread;
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, bytes + MIB);
+	if (!guarded) pthread_attr_setguardsize(&attributes, 0);
 	waiting = 0;
 	if (pthread_create(&thread, &attributes, use_stack, (void *)bytes)) fail("pthread_create");
 	while (!waiting || !rests(waiting)) sched_yield();
@@ -114,7 +115,8 @@ static void obey(const char *kind, size_t mib) {
 	if (!strcmp(kind, "memfd")) touch(new_file(memfd_create("parts", 0), bytes), bytes);
 	if (!strcmp(kind, "sysv")) touch(system_v(bytes), bytes);
 	if (!strcmp(kind, "file")) file(bytes);
-	if (!strcmp(kind, "thread")) thread(bytes);
+	if (!strcmp(kind, "thread")) thread(bytes, 1);
+	if (!strcmp(kind, "bare")) thread(bytes, 0);
 	if (!strcmp(kind, "data")) touch(data, sizeof data);
 	if (!strcmp(kind, "bss")) touch(bss, sizeof bss);
 	if (!strcmp(kind, "maps")) pages(mib);

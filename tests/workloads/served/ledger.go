@@ -49,7 +49,7 @@ func (l *ledger) command(line string) any {
 		runtime.KeepAlive(chunks(mib - mib/2))
 	case "spike":
 		runtime.KeepAlive(chunks(mib))
-		runtime.GC()
+		// One more, and the scavenger would give back what this one frees.
 		runtime.GC()
 	case "free":
 		debug.FreeOSMemory()

@@ -11,6 +11,9 @@ use super::smaps::Mapping;
 /// space (malloc/arena.c `HEAP_MAX_SIZE`, on 64 bits).
 const MALLOC_HEAP_BYTES: u64 = 64 << 20;
 
+/// A stack where there is no limit (proc(5) `limits`: the usual one).
+const STACK_LIMIT_BYTES: u64 = 8 << 20;
+
 /// The least that a thread may have (limits.h `PTHREAD_STACK_MIN`).
 const THREAD_STACK_MIN_BYTES: u64 = 16 << 10;
 
@@ -90,6 +93,8 @@ pub struct Known {
     pub arenas: Vec<Range<u64>>,
     /// Stack pointers of its threads, by value.
     pub stack_pointers: Vec<u64>,
+    /// How large a stack is unless a thread asks for another (RLIMIT_STACK), if that is limited.
+    pub stack_limit_bytes: Option<u64>,
 }
 
 /// Tells what mappings are; to be asked in the order of addresses.
@@ -127,13 +132,11 @@ impl<'k> Kinds<'k> {
             MappingKind::Reserved
         } else if self.is_arena(range) {
             MappingKind::GoArena
-        } else if self.is_stack(range) {
-            MappingKind::ThreadStack
         } else if self.executable_end == Some(range.start) && rights.write {
             MappingKind::ExecutableBss
         } else if is_malloc_heap(mapping) {
             MappingKind::MallocHeap
-        } else if self.guard_end == Some(range.start) && is_long_enough(range) {
+        } else if self.is_stack(mapping) {
             MappingKind::ThreadStack
         } else {
             MappingKind::Anonymous
@@ -161,9 +164,16 @@ impl<'k> Kinds<'k> {
         self.known.arenas.get(next).is_some_and(|arena| arena.start < range.end)
     }
 
-    fn is_stack(&self, range: &Range<u64>) -> bool {
-        let next = self.known.stack_pointers.partition_point(|pointer| *pointer < range.start);
-        self.known.stack_pointers.get(next).is_some_and(|pointer| *pointer < range.end)
+    /// A stack pointer points to it, or it lies above a guard page. Before kernel 6.7 a stack may be
+    /// joined with what lies above it: then it is too long, and no more proven to be one.
+    fn is_stack(&self, mapping: &Mapping) -> bool {
+        let (range, pointers) = (&mapping.range, &self.known.stack_pointers);
+        let bytes = range.end - range.start;
+        let limit = self.known.stack_limit_bytes.unwrap_or(STACK_LIMIT_BYTES);
+        let next = pointers.partition_point(|pointer| *pointer < range.start);
+        let has_pointer = pointers.get(next).is_some_and(|pointer| *pointer < range.end);
+        let has_guard = self.guard_end == Some(range.start) && bytes >= THREAD_STACK_MIN_BYTES;
+        (has_pointer || has_guard) && (mapping.without_huge_pages || bytes <= limit)
     }
 }
 
@@ -172,10 +182,6 @@ impl<'k> Kinds<'k> {
 fn is_guard(kind: MappingKind, mapping: &Mapping) -> bool {
     let bytes = mapping.range.end - mapping.range.start;
     kind == MappingKind::Reserved && mapping.name.is_empty() && bytes == procfs::page_size()
-}
-
-const fn is_long_enough(range: &Range<u64>) -> bool {
-    range.end - range.start >= THREAD_STACK_MIN_BYTES
 }
 
 fn is_malloc_heap(mapping: &Mapping) -> bool {
@@ -228,6 +234,7 @@ mod tests {
             device_major,
             name: name.as_bytes().to_vec(),
             unreserved: can('n'),
+            without_huge_pages: can('h'),
             figures: Figures::default(),
         }
     }
@@ -237,6 +244,7 @@ mod tests {
             executable: Some(b"/usr/bin/daemon".to_vec()),
             arenas: vec![0xc0_0000_0000..0xc0_0400_0000, 0xc0_0800_0000..0xc0_0c00_0000],
             stack_pointers: vec![0x10, 0x7f00_0000_0800, 0x7f00_0010_0000],
+            stack_limit_bytes: Some(1 << 20),
         }
     }
 
@@ -294,6 +302,19 @@ mod tests {
             assert_eq!(kinds.of(&stack), kind, "{guard_bytes} {bytes}");
             assert_eq!(kinds.of(&mapping(stack.range.end, "", "r", 0)), MappingKind::Anonymous);
         }
+    }
+
+    #[test]
+    fn a_stack_that_was_joined_with_other_memory_is_not_taken_for_one() {
+        let known = known();
+        let kind = |bytes, rights| {
+            let mut stack = mapping(0x7f00_0000_0000, "", rights, 0);
+            stack.range.end = stack.range.start + bytes;
+            Kinds::new(&known).of(&stack)
+        };
+        assert_eq!(kind(1 << 20, "rw"), MappingKind::ThreadStack);
+        assert_eq!(kind(2 << 20, "rw"), MappingKind::Anonymous);
+        assert_eq!(kind(2 << 20, "rwh"), MappingKind::ThreadStack);
     }
 
     #[test]

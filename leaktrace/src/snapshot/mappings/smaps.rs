@@ -14,8 +14,8 @@ use std::{
 const LINE_BYTES_MAX: u64 = 4 * 4096 + 256;
 const KIB: u64 = 1024;
 
-/// Bytes of a mapping, or of several. What a kernel does not tell is 0 in none of them but
-/// `swap_bytes` and `huge_bytes`, which kernels without swap or huge pages leave out.
+/// Bytes of a mapping, or of several. `__show_smap` writes all of them, whatever the kernel was built
+/// with; a line that makes no sense leaves 0 and is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Figures {
     /// Address space.
@@ -66,6 +66,9 @@ pub struct Mapping {
     pub name: Vec<u8>,
     /// It was mapped without a claim on memory (`MAP_NORESERVE`, VmFlags `nr`).
     pub unreserved: bool,
+    /// It was mapped as a stack (`MAP_STACK`; VmFlags `nh`, since kernel 6.7) or is to have no huge
+    /// pages for another reason. Such memory is never joined with its neighbours.
+    pub without_huge_pages: bool,
     /// Its bytes.
     pub figures: Figures,
 }
@@ -160,6 +163,7 @@ impl Mapping {
             device_major: u32::try_from(major).ok()?,
             name: name.to_vec(),
             unreserved: false,
+            without_huge_pages: false,
             figures: Figures::default(),
         })
     }
@@ -170,7 +174,10 @@ impl Mapping {
         let (name, value) = (&line[..colon], &line[colon + 1..]);
         let mut words = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         if name == b"VmFlags" {
-            self.unreserved = words.any(|flag| flag == b"nr");
+            for flag in words {
+                self.unreserved |= flag == b"nr";
+                self.without_huge_pages |= flag == b"nh";
+            }
             return true;
         }
         let Some(field) = self.figures.field(name) else { return true };
@@ -199,7 +206,7 @@ mod tests {
 
     const TEXT: &str = "00400000-00452000 r-xp 00000000 08:02 173521      /usr/bin/a b (deleted)\n\
         Size:                328 kB\nRss:                 256 kB\nAnonymous:             4 kB\n\
-        THPeligible:           0\nProtectionKey:         0\nVmFlags: rd ex mr mw me nr sd\n\
+        THPeligible:           0\nProtectionKey:         0\nVmFlags: rd ex mr mw me nr nh sd\n\
         7f00-8f00 rw-p 00000000 00:00 0 \nRss:  8 kB\nSwap: 12 kB\n";
 
     #[test]
@@ -213,7 +220,8 @@ mod tests {
         assert_eq!((figures.mapped_bytes, figures.rss_bytes), (328 << 10, 256 << 10));
         assert_eq!((figures.anonymous_bytes, found[0].device_major), (4096, 8));
         assert_eq!((found[1].name.as_slice(), found[1].figures.swap_bytes), (&b""[..], 12 << 10));
-        assert!(!found[1].unreserved);
+        assert!(!found[1].unreserved && !found[1].without_huge_pages);
+        assert!(found[0].without_huge_pages);
     }
 
     #[test]
