@@ -12,8 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use leaktrace::bpf::{FaultPeriod, GrowthReadout, GrowthTracer};
-use leaktrace_common::{GrowthKind, GrowthOperation, GrowthTotal};
+use leaktrace::bpf::{FaultPeriod, GrowthLimits, GrowthReadout, GrowthTracer};
+use leaktrace_common::{GrowthKind, GrowthOperation, GrowthTotal, Lost, growth_overflow_site};
 use support::{
     Guard,
     native::{Native, of},
@@ -43,7 +43,7 @@ fn total(readout: &GrowthReadout, operation: GrowthOperation, kind: GrowthKind) 
 /// A program whose mapping calls are counted.
 fn mapped() -> (Native, GrowthTracer) {
     let grow = Native::start("grow");
-    let mut tracer = GrowthTracer::load(grow.pid()).unwrap();
+    let mut tracer = GrowthTracer::load(grow.pid(), GrowthLimits::default()).unwrap();
     tracer.attach_mappings().unwrap();
     (grow, tracer)
 }
@@ -138,6 +138,28 @@ fn what_is_mapped_over_a_reservation_takes_its_place() {
     assert_eq!((committed.amount, committed.released_bytes), (MIB, 0));
 }
 
+/// What finds no room is counted all the same, and that it found none.
+#[test]
+fn full_maps_lose_names_and_no_bytes() {
+    let _loading = loading();
+    let mut grow = Native::start("grow");
+    let limits = GrowthLimits { sites: 6, ranges: 2 };
+    let mut tracer = GrowthTracer::load(grow.pid(), limits).unwrap();
+    tracer.attach_mappings().unwrap();
+    let commands = ["map_anon", "map_shared", "reserve", "file_private", "file_shared"];
+    for command in commands {
+        grow.command(command, MIB);
+    }
+    let readout = tracer.read().unwrap();
+    let mapped = |kind| total(&readout, GrowthOperation::Map, kind).amount;
+    assert_eq!(mapped(GrowthKind::File), 2 * MIB);
+    assert_eq!(mapped(GrowthKind::Reserved), MIB);
+    let overflow = growth_overflow_site(GrowthOperation::Map);
+    let overflow = readout.sites.iter().find(|site| site.site == overflow).unwrap();
+    assert_eq!((overflow.counters.calls, overflow.counters.amount), (3, 3 * MIB));
+    assert_eq!(readout.lost, [(Lost::SitesFull, 3), (Lost::MappingsFull, 3)]);
+}
+
 /// While calls are not counted, what is known about mappings grows old, and must not be believed.
 #[test]
 fn what_happens_while_detached_is_not_made_up() {
@@ -166,7 +188,7 @@ fn what_was_mapped_before_has_no_kind() {
     let _loading = loading();
     let mut grow = Native::start("grow");
     grow.command("map_anon", 2 * MIB);
-    let mut tracer = GrowthTracer::load(grow.pid()).unwrap();
+    let mut tracer = GrowthTracer::load(grow.pid(), GrowthLimits::default()).unwrap();
     tracer.attach_mappings().unwrap();
     grow.command("unmap", MIB);
     let readout = tracer.read().unwrap();
@@ -182,7 +204,7 @@ fn every_touched_page_is_blamed_on_who_touched_it() {
     grow.command("touch_reservation", PAGE_BYTES);
     grow.command("read_into", PAGE_BYTES);
     grow.command("grow_anon", PAGE_BYTES);
-    let mut tracer = GrowthTracer::load(grow.pid()).unwrap();
+    let mut tracer = GrowthTracer::load(grow.pid(), GrowthLimits::default()).unwrap();
     tracer.attach_faults(every_fault()).unwrap();
     let truth = [
         ("touch_reservation", grow.command("touch_reservation", 3 * MIB).pages),
@@ -204,7 +226,7 @@ fn every_touched_page_is_blamed_on_who_touched_it() {
 fn sampled_faults_are_within_their_error() {
     let _loading = loading();
     let mut grow = Native::start("grow");
-    let mut tracer = GrowthTracer::load(grow.pid()).unwrap();
+    let mut tracer = GrowthTracer::load(grow.pid(), GrowthLimits::default()).unwrap();
     tracer.attach_faults(FaultPeriod::Fixed(NonZeroU32::new(61).unwrap())).unwrap();
     // Both take turns, in steps shorter than the period.
     for _ in 0..1000 {
@@ -232,7 +254,7 @@ fn threads_from_before_and_from_later_are_both_seen_once() {
         }
     };
     starts(&mut grow);
-    let mut tracer = GrowthTracer::load(grow.pid()).unwrap();
+    let mut tracer = GrowthTracer::load(grow.pid(), GrowthLimits::default()).unwrap();
     tracer.attach_faults(every_fault()).unwrap();
     tracer.attach_mappings().unwrap();
     starts(&mut grow);
@@ -271,7 +293,7 @@ fn bystanders_and_children_are_not_counted() {
 fn the_period_follows_the_rate() {
     let _loading = loading();
     let mut grow = Native::start("grow");
-    let mut tracer = GrowthTracer::load(grow.pid()).unwrap();
+    let mut tracer = GrowthTracer::load(grow.pid(), GrowthLimits::default()).unwrap();
     tracer.attach_faults(FaultPeriod::Adaptive).unwrap();
     let period = |tracer: &GrowthTracer| tracer.read().unwrap().faults.unwrap().period;
     let mut pages = grow.command("touch_reservation", 20 * MIB).pages;
@@ -294,7 +316,7 @@ fn the_period_follows_the_rate() {
 fn a_leak_by_malloc_differs_from_its_honest_twin() {
     let _loading = loading();
     let mut grow = Native::start("grow");
-    let mut tracer = GrowthTracer::load(grow.pid()).unwrap();
+    let mut tracer = GrowthTracer::load(grow.pid(), GrowthLimits::default()).unwrap();
     tracer.attach_faults(every_fault()).unwrap();
     let leaked = grow.command("leak_malloc", 4 * MIB).pages;
     grow.command("honest_malloc", 4 * MIB);
@@ -310,7 +332,7 @@ fn a_leak_by_malloc_differs_from_its_honest_twin() {
 fn growth_of_a_rust_program_is_blamed_on_its_functions() {
     let _loading = loading();
     let mut hoard = Native::start("hoard");
-    let mut tracer = GrowthTracer::load(hoard.pid()).unwrap();
+    let mut tracer = GrowthTracer::load(hoard.pid(), GrowthLimits::default()).unwrap();
     tracer.attach_faults(every_fault()).unwrap();
     tracer.attach_mappings().unwrap();
     hoard.command("hoard", 4 * MIB);
@@ -355,7 +377,7 @@ fn loaded_programs() -> Vec<String> {
 #[ignore = "run by everything_is_gone_after_kill_9"]
 fn holds_until_killed() {
     let Ok(pid) = std::env::var(HELD_PID) else { return };
-    let mut tracer = GrowthTracer::load(pid.parse().unwrap()).unwrap();
+    let mut tracer = GrowthTracer::load(pid.parse().unwrap(), GrowthLimits::default()).unwrap();
     tracer.attach_faults(every_fault()).unwrap();
     tracer.attach_mappings().unwrap();
     eprintln!("attached");

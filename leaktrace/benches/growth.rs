@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use leaktrace::bpf::{FaultPeriod, GrowthTracer};
+use leaktrace::bpf::{FaultPeriod, GrowthLimits, GrowthTracer};
 
 /// Pairs of measurements, one traced and one not. What is compared is CPU time, since others may
 /// want the CPU too.
@@ -110,7 +110,7 @@ fn measure(
     traced_pid: NonZeroU32,
     traced: Traced,
 ) -> Result<Vec<[f64; 2]>> {
-    let mut tracer = GrowthTracer::load(traced_pid)?;
+    let mut tracer = GrowthTracer::load(traced_pid, GrowthLimits::default())?;
     let mut pairs = Vec::new();
     for pair in 0..PAIRED_RUNS {
         let mut times = [0.0; 2];
@@ -139,7 +139,7 @@ fn attach(tracer: &mut GrowthTracer, traced: Traced) -> Result<()> {
 
 /// The maps' memory, with everything attached.
 fn own_cost(pid: NonZeroU32) -> Result<()> {
-    let mut tracer = GrowthTracer::load(pid)?;
+    let mut tracer = GrowthTracer::load(pid, GrowthLimits::default())?;
     attach(&mut tracer, VARIANTS[3])?;
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     println!("kernel maps {:>43.1} MiB", mib(tracer.map_bytes()));

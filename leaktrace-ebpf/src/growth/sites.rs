@@ -79,6 +79,10 @@ fn find(event: &Event, registers: Option<&Registers>) -> Result<(u64, *mut Growt
 }
 
 #[inline(always)]
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value, a copy of the frames would not fit on the stack"
+)]
 fn enter(event: &Event, registers: &Registers) -> Result<(u64, *mut GrowthCounters), Lost> {
     let slot = u32::from(event.operation as u64 != GrowthOperation::Fault as u64);
     let frames = SCRATCH.get_ptr_mut(slot).ok_or(Lost::MapMissing)?;

@@ -43,7 +43,7 @@ const ADDRESS_END: u64 = 1 << 47;
 /// twice and the answer in the lowest bit; the answer about what can't be read is not kept.
 #[inline(always)]
 fn is_return_address(pc: u64) -> bool {
-    if pc < ADDRESS_MIN || pc >= ADDRESS_END {
+    if !(ADDRESS_MIN..ADDRESS_END).contains(&pc) {
         return false;
     }
     let row = (pc.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32 & (RETURNS_ROWS - 1);
@@ -124,7 +124,7 @@ impl Walk {
     #[inline(always)]
     fn next(&mut self) -> u64 {
         // Stacks grow down: a caller's frame lies above, or the chain has ended.
-        if self.bp <= self.below || self.bp % 8 != 0 {
+        if self.bp <= self.below || !self.bp.is_multiple_of(8) {
             return END;
         }
         // SAFETY: probe_read_user checks the address itself.

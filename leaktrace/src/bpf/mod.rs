@@ -14,7 +14,8 @@ mod read;
 pub use attach::{BpfError, Limits, Target, Tracer};
 pub use features::{Requirement, check as check_features, requirements};
 pub use growth::{
-    FaultPeriod, GrowthOrigin, GrowthReadout, GrowthSiteReadout, GrowthTracer, PageFaults,
+    FaultPeriod, GrowthLimits, GrowthOrigin, GrowthReadout, GrowthSiteReadout, GrowthTracer,
+    PageFaults,
 };
 pub use read::{ContextReadout, LiveEntry, SiteOrigin, SiteReadout};
 

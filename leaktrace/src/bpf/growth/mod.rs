@@ -33,13 +33,27 @@ pub use self::{
 /// The first kernel with `bpf_task_pt_regs`.
 const TASK_REGISTERS_SINCE: (u8, u8) = (5, 15);
 
-/// Entries of the map of mappings at most, as leaktrace-ebpf has it.
-const RANGES_MAX: usize = 8192;
+/// How much the kernel side may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GrowthLimits {
+    /// Sites, of which four are for what finds no room; about 450 B each with their frames.
+    pub sites: u32,
+    /// Mappings that are followed until they are unmapped; about 100 B each.
+    pub ranges: u32,
+}
+
+impl Default for GrowthLimits {
+    /// 2.7 MiB.
+    fn default() -> Self {
+        Self { sites: 4096, ranges: 8192 }
+    }
+}
 
 /// Loaded growth programs with what they are attached to.
 pub struct GrowthTracer {
     ebpf: Ebpf,
     pid: NonZeroU32,
+    limits: GrowthLimits,
     faults: Option<FaultEvents>,
     /// Page faults counted by events that were replaced since.
     faults_before: u64,
@@ -52,16 +66,20 @@ impl GrowthTracer {
     ///
     /// # Errors
     /// The kernel refuses the object or a map.
-    pub fn load(pid: NonZeroU32) -> Result<Self, BpfError> {
+    pub fn load(pid: NonZeroU32, limits: GrowthLimits) -> Result<Self, BpfError> {
         raise_memlock_limit();
         let (tgid, registers) = (pid.get(), u32::from(has_task_registers()));
         let ebpf = EbpfLoader::new()
             .btf(None)
             .override_global("TARGET_TGID", &tgid, true)
             .override_global("HAS_TASK_REGISTERS", &registers, true)
+            .map_max_entries("GROWTH_SITES", limits.sites)
+            .map_max_entries("GROWTH_FRAMES", limits.sites)
+            .map_max_entries("RANGES", limits.ranges)
             .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/leaktrace-growth")))
             .map_err(|error| BpfError::Load(Box::new(error)))?;
-        let mut tracer = Self { ebpf, pid, faults: None, faults_before: 0, mappings: Vec::new() };
+        let mut tracer =
+            Self { ebpf, pid, limits, faults: None, faults_before: 0, mappings: Vec::new() };
         tracer.enter_overflow_sites()?;
         Ok(tracer)
     }
@@ -170,9 +188,14 @@ impl GrowthTracer {
     fn forget_ranges(&mut self) -> Result<(), BpfError> {
         const NAME: &str = "RANGES";
         let mut addresses = Vec::new();
-        maps::for_each(&self.ebpf, NAME, RANGES_MAX, |address, _: MappedRange| {
-            addresses.push(address);
-        })?;
+        maps::for_each(
+            &self.ebpf,
+            NAME,
+            self.limits.ranges as usize,
+            |address, _: MappedRange| {
+                addresses.push(address);
+            },
+        )?;
         let map = self.ebpf.map_mut(NAME).ok_or_else(|| maps::missing(NAME))?;
         let mut map = HashMap::<_, u64, MappedRange>::try_from(map)
             .map_err(|error| BpfError::map(NAME, error))?;

@@ -10,9 +10,6 @@ use leaktrace_common::{
 use super::GrowthTracer;
 use crate::bpf::{BpfError, maps};
 
-/// Sites at most, as leaktrace-ebpf's maps have them.
-const SITES_MAX: usize = 4096;
-
 /// One site's counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GrowthSiteReadout {
@@ -66,11 +63,16 @@ impl GrowthTracer {
     /// A map or an event can't be read.
     pub fn read(&self) -> Result<GrowthReadout, BpfError> {
         let mut sites = Vec::new();
-        maps::for_each(&self.ebpf, "GROWTH_SITES", SITES_MAX, |site, counters: GrowthCounters| {
-            if counters.calls > 0 {
-                sites.push(GrowthSiteReadout { site, counters });
-            }
-        })?;
+        maps::for_each(
+            &self.ebpf,
+            "GROWTH_SITES",
+            self.limits.sites as usize,
+            |site, counters: GrowthCounters| {
+                if counters.calls > 0 {
+                    sites.push(GrowthSiteReadout { site, counters });
+                }
+            },
+        )?;
         let lost = maps::lost(&self.ebpf)?;
         Ok(GrowthReadout { sites, totals: self.totals()?, faults: self.page_faults()?, lost })
     }
@@ -81,9 +83,14 @@ impl GrowthTracer {
     /// The map can't be read.
     pub fn origins(&self) -> Result<HashMap<u64, GrowthOrigin>, BpfError> {
         let mut all = HashMap::new();
-        maps::for_each(&self.ebpf, "GROWTH_FRAMES", SITES_MAX, |site, frames: GrowthFrames| {
-            all.extend(origin(&frames).map(|origin| (site, origin)));
-        })?;
+        maps::for_each(
+            &self.ebpf,
+            "GROWTH_FRAMES",
+            self.limits.sites as usize,
+            |site, frames: GrowthFrames| {
+                all.extend(origin(&frames).map(|origin| (site, origin)));
+            },
+        )?;
         Ok(all)
     }
 
