@@ -176,6 +176,7 @@ fn report() -> Report {
         }],
         rollups: [Some(rollup(90 * MIB)), Some(rollup(93 * MIB))],
         heap: None,
+        growth: None,
         memory: None,
         explained_by_heap: None,
         heap_headroom: Some([2.0, 2.0]),

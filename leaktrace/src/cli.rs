@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     config::{
-        ConfigError, DURATION_DEFAULT, EVICTION_THRESHOLD_DEFAULT, EvictionThreshold,
+        ConfigError, DURATION_DEFAULT, EVICTION_THRESHOLD_DEFAULT, EvictionThreshold, Growth,
         LIVE_ENTRIES_DEFAULT, LookOutput, Output, TraceConfig, default_interval,
     },
     session::Subject,
@@ -156,6 +156,17 @@ pub enum FailOn {
     Suspect,
 }
 
+/// What growth is traced by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GrowthBy {
+    /// It is not traced.
+    Off,
+    /// Page faults.
+    Faults,
+    /// Page faults and mapping calls.
+    All,
+}
+
 /// Arguments of `trace`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("target").required(true))]
@@ -190,6 +201,10 @@ pub struct TraceArgs {
     /// Contexts tracked one by one before address sampling begins; 89 bytes of kernel memory each
     #[arg(long, value_name = "N", default_value_t = LIVE_ENTRIES_DEFAULT)]
     live_entries: u32,
+    /// Say which code makes memory grow: by page faults, also by mapping calls (mmap, brk and the
+    /// like: these make every system call of the node some nanoseconds slower), or not
+    #[arg(long, value_enum, value_name = "BY", default_value_t = GrowthBy::Faults)]
+    growth: GrowthBy,
     /// Forecast when less than this is available on the node: a kubelet evicts then; an amount or a
     /// percentage
     #[arg(long, value_name = "SIZE", default_value = EVICTION_THRESHOLD_DEFAULT)]
@@ -209,6 +224,11 @@ impl TraceArgs {
             interval: self.interval.unwrap_or_else(|| default_interval(self.duration)),
             live_entries: self.live_entries,
             bpf_log: verbose,
+            growth: match self.growth {
+                GrowthBy::Off => Growth::Off,
+                GrowthBy::Faults => Growth::Faults,
+                GrowthBy::All => Growth::All,
+            },
             eviction_threshold: self.eviction_threshold,
             outputs,
         }

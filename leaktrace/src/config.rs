@@ -138,10 +138,23 @@ pub struct TraceConfig {
     pub live_entries: u32,
     /// Let the BPF programs log.
     pub bpf_log: bool,
+    /// What of the target's growth is traced by call chain.
+    pub growth: Growth,
     /// Below what is available on the node a kubelet evicts.
     pub eviction_threshold: EvictionThreshold,
     /// Files to write.
     pub outputs: Vec<Output>,
+}
+
+/// What of the target's growth is traced by call chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Growth {
+    /// Nothing.
+    Off,
+    /// Page faults: who touches memory first. Costs other processes nothing.
+    Faults,
+    /// Mapping calls too: while they are counted, every system call of the node takes longer.
+    All,
 }
 
 /// The kubelet's `--eviction-hard=memory.available<…`.
@@ -232,8 +245,8 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::{
-        ConfigError, EvictionThreshold, Format, LIVE_ENTRIES_DEFAULT, LookFormat, LookOutput,
-        Output, TraceConfig,
+        ConfigError, EvictionThreshold, Format, Growth, LIVE_ENTRIES_DEFAULT, LookFormat,
+        LookOutput, Output, TraceConfig,
     };
     use crate::target::Selector;
     use std::{path::PathBuf, time::Duration};
@@ -245,6 +258,7 @@ mod tests {
             interval: Duration::from_millis(interval_ms),
             live_entries: LIVE_ENTRIES_DEFAULT,
             bpf_log: false,
+            growth: Growth::Faults,
             eviction_threshold: EvictionThreshold::Bytes(1),
             outputs: Vec::new(),
         }

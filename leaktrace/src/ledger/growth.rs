@@ -155,6 +155,21 @@ fn line_growth(first: &Ledger, last: &Ledger) -> Vec<LineGrowth> {
     parts.into_iter().map(growth).collect()
 }
 
+/// Right after a collection the room for new objects is free pages, right before it is objects. As
+/// much of it as the live heap grew belongs to the live heap, not to a spike that is over: GOGC=100
+/// leaves a free byte for each live one.
+fn give_room_to_the_heap(groups: &mut [GroupGrowth], lines: &[LineGrowth]) {
+    let live = lines.iter().find(|line| line.what == Part::GoLive);
+    let live_grew = live.map_or(0, |live| live.grew_bytes.max(0));
+    let idle = groups.iter_mut().find(|group| group.group == Group::GoIdle);
+    let Some(idle) = idle else { return };
+    let room = idle.grew_bytes.clamp(0, live_grew);
+    idle.grew_bytes -= room;
+    if let Some(heap) = groups.iter_mut().find(|group| group.group == Group::GoHeap) {
+        heap.grew_bytes = heap.grew_bytes.saturating_add(room);
+    }
+}
+
 /// Those that grew most first.
 fn group_growth(lines: &[LineGrowth]) -> Vec<GroupGrowth> {
     let mut groups: Vec<GroupGrowth> = Vec::new();
@@ -169,6 +184,7 @@ fn group_growth(lines: &[LineGrowth]) -> Vec<GroupGrowth> {
             None => groups.push(GroupGrowth { group, grew_bytes: line.grew_bytes, ratio: 0.0 }),
         }
     }
+    give_room_to_the_heap(&mut groups, lines);
     groups.sort_by(|one, other| {
         other.grew_bytes.cmp(&one.grew_bytes).then(one.group.cmp(&other.group))
     });

@@ -257,3 +257,21 @@ fn page_tables_are_not_counted_beside_the_cgroup_that_has_them() {
     assert_eq!((growth.answer, growth.answer_ratio), (Group::Kernel, Some(1.0)));
     assert_eq!(growth.groups[0].grew_bytes, 20 * MIB as i64);
 }
+
+/// Live bytes that came with as much room for garbage are the Go heap; a spike that is over is idle.
+#[test]
+fn the_collectors_room_belongs_to_the_live_heap() {
+    let heap = |live: u64, idle: u64| {
+        let arenas =
+            ArenaUse { live: exclusive(live), idle: exclusive(idle), ..ArenaUse::default() };
+        let go = GoSample { counters: counters(), arenas: Some(arenas), malloc: None };
+        Ledger::new(&sample(&[(MappingKind::GoArena, live + idle, live + idle)], Some(go)))
+    };
+    let grown = |from: &Ledger, to: &Ledger| {
+        let growth = LedgerGrowth::between(from, to);
+        (growth.answer, growth.answer_ratio)
+    };
+    assert_eq!(grown(&heap(10, 5), &heap(20, 18)), (Group::GoHeap, Some(20.0 / 23.0)));
+    assert_eq!(grown(&heap(10, 5), &heap(10, 69)), (Group::GoIdle, Some(1.0)));
+    assert_eq!(grown(&heap(10, 5), &heap(14, 69)).0, Group::GoIdle);
+}

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    growth::GrowthSection,
     heap::HeapTraffic,
     memory::MemorySection,
     schema::{
@@ -59,6 +60,8 @@ pub struct Inputs<'a> {
     pub rollups: [Option<RollupSample>; 2],
     /// The Go heap by call chain.
     pub heap: Option<HeapTraffic>,
+    /// Growth by call chain.
+    pub growth: Option<GrowthSection>,
     /// What the memory is used for.
     pub memory: Option<MemorySection>,
     /// What the heap profile's growth explains of the RSS's.
@@ -86,6 +89,7 @@ pub fn build(inputs: Inputs<'_>) -> Report {
         holders,
         rollups,
         heap,
+        growth,
         memory,
         explained_by_heap,
         heap_headroom,
@@ -98,9 +102,10 @@ pub fn build(inputs: Inputs<'_>) -> Report {
         let judgements: HashMap<u64, SiteJudgement> = verdict.sites.iter().copied().collect();
         contexts(history, totals, &judgements, &mut names, (&holdings, &holders))
     });
-    let lost = history.contexts().map(|totals| {
-        totals.lost.iter().map(|(reason, count)| (reason.name().to_owned(), *count)).collect()
-    });
+    let mut lost = growth.as_ref().map(|growth| growth.lost.clone()).unwrap_or_default();
+    for (reason, count) in history.contexts().iter().flat_map(|totals| &totals.lost) {
+        *lost.entry(reason.name().to_owned()).or_default() += count;
+    }
     Report {
         schema_version: SCHEMA_VERSION,
         leaktrace_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -123,10 +128,11 @@ pub fn build(inputs: Inputs<'_>) -> Report {
         },
         target,
         contexts,
+        growth,
         memory,
         heap,
         overhead,
-        lost: lost.unwrap_or_else(BTreeMap::new),
+        lost,
         unavailable,
     }
 }

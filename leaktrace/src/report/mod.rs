@@ -5,6 +5,7 @@
 mod build;
 mod diagnosis;
 mod goroutines;
+mod growth;
 mod heap;
 mod inspection;
 mod memory;
@@ -15,6 +16,7 @@ mod text;
 pub use build::{Inputs, NamedSite, build};
 pub use diagnosis::{Answer, Check, Diagnosis, Lookup, Place, Probe, Variable};
 pub use goroutines::{GoroutineGroup, GoroutineProfile, render_goroutines};
+pub use growth::{FaultRow, GrowthInputs, GrowthSection, MappingRow, growth_section};
 pub use heap::{HeapLooks, HeapTraffic, HeapTrafficSite, heap_traffic};
 pub use inspection::{
     Change, Changes, GoroutineRow, GoroutineSection, HeapRow, HeapSection, HolderRow,

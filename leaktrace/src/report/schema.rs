@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{heap::HeapTraffic, memory::MemorySection};
+use super::{growth::GrowthSection, heap::HeapTraffic, memory::MemorySection};
 use crate::{
     binary::Frame,
     forecast::Forecast,
@@ -42,6 +42,9 @@ pub struct Report {
     /// twice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemorySection>,
+    /// Growth by call chain; absent when it was not traced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub growth: Option<GrowthSection>,
     /// When the memory runs out.
     pub forecast: Forecast,
     /// The Go heap by call chain; absent when it could not be read.

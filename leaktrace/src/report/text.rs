@@ -1,6 +1,7 @@
 //! The report for a terminal of 100 columns: the answer first, then evidence, cost and loss.
 
 mod forecast;
+mod growth;
 mod heap;
 mod memory;
 
@@ -41,6 +42,7 @@ pub fn render(report: &Report) -> String {
         table(&mut out, contexts);
     }
     memory::section(&mut out, report);
+    growth::section(&mut out, report);
     heap::section(&mut out, report);
     cost(&mut out, report);
     out

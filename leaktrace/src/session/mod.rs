@@ -5,6 +5,7 @@
 
 mod doctor;
 mod executable;
+mod growth;
 mod heap;
 mod holding;
 mod inspect;
@@ -31,12 +32,15 @@ pub use look::Look;
 use self::sampler::Sampler;
 use crate::{
     bpf,
-    config::TraceConfig,
+    config::{Growth, TraceConfig},
     display::printable,
     forecast::{Forecast, Observations, forecast},
     history::History,
     overhead::Overhead,
-    report::{Inputs, Report, Target, TargetState, build, heap_traffic, memory_section},
+    report::{
+        GrowthInputs, Inputs, Report, Target, TargetState, build, growth_section, heap_traffic,
+        memory_section,
+    },
     snapshot::{OomSample, OwnSample, RollupSample},
     target::{Identity, State, Watch, select},
     verdict::{Evidence, State as Answer, Verdict, assess, explained_by_heap, headroom},
@@ -98,6 +102,15 @@ pub async fn trace(
     let heap = found.heap.as_ref().and_then(|looks| {
         Some(heap_traffic(&looks.compared(), &mut executable.symbolizer(&watch)?))
     });
+    let growth = found.growth.as_ref().and_then(|found| {
+        let inputs = GrowthInputs {
+            sample: &found.sample,
+            origins: &found.origins,
+            kinds: &found.kinds,
+            mappings_counted: config.growth == Growth::All,
+        };
+        Some(growth_section(&inputs, &mut executable.symbolizer(&watch)?))
+    });
     let memory = found
         .resident
         .as_ref()
@@ -115,6 +128,7 @@ pub async fn trace(
         holders: found.holders,
         rollups: [first_rollup, last_rollup],
         heap,
+        growth,
         memory,
         explained_by_heap,
         heap_headroom,

@@ -8,13 +8,14 @@ use anyhow::{Context as _, Result};
 
 use super::{
     executable::Executable,
+    growth::{GrowthFound, GrowthWatch},
     heap::{HeapMoments, HeapWatch},
     holding::Holdings,
     look::Look,
     resident::{ResidentMoments, ResidentWatch},
 };
 use crate::{
-    bpf::{Limits, LiveEntry, SiteOrigin, Target, Tracer},
+    bpf::{BpfError, Limits, LiveEntry, SiteOrigin, Target, Tracer},
     config::TraceConfig,
     history::History,
     memory::RuntimeCounters,
@@ -30,10 +31,20 @@ use crate::{
 const HOLDERS: &str = "holders of contexts";
 const HEAP: &str = "heap profile";
 const COUNTERS: &str = "counters of the Go runtime";
+const GROWTH: &str = "growth by call chain";
 const MAPPINGS: &str = "what the memory is used for";
 const MEMORY: &str = "the Go runtime's memory";
 /// Without these, what is counted is as good.
-const OF_MEMORY: [&str; 5] = [HOLDERS, HEAP, COUNTERS, MEMORY, MAPPINGS];
+const OF_MEMORY: [&str; 8] = [
+    HOLDERS,
+    HEAP,
+    COUNTERS,
+    MEMORY,
+    MAPPINGS,
+    GROWTH,
+    "page faults by call chain",
+    "mapping calls by call chain",
+];
 /// What the live map tells.
 const AGES: &str = "the ages of outstanding contexts";
 
@@ -47,6 +58,8 @@ pub struct Sampler<'e> {
     look: Option<Rc<Look>>,
     heap: Option<HeapWatch>,
     resident: ResidentWatch,
+    /// None when it is not asked for, or the kernel refuses.
+    growth: Option<GrowthWatch>,
     /// None also where no contexts are counted.
     holdings: Option<Holdings>,
     unavailable: Vec<Unavailable>,
@@ -65,6 +78,8 @@ pub struct Found {
     pub origins: HashMap<u64, SiteOrigin>,
     /// The heap profile at both ends.
     pub heap: Option<HeapMoments>,
+    /// What grew, by call chain.
+    pub growth: Option<GrowthFound>,
     /// What was in memory at both ends.
     pub resident: Option<ResidentMoments>,
     pub unavailable: Vec<Unavailable>,
@@ -82,6 +97,7 @@ impl<'e> Sampler<'e> {
             look: None,
             heap: None,
             resident: ResidentWatch::new(None),
+            growth: None,
             holdings: None,
             unavailable: Vec::new(),
         };
@@ -91,7 +107,26 @@ impl<'e> Sampler<'e> {
                 Err(error) => this.give_up_on(MEMORY, format!("{error:#}")),
             }
         }
+        this.attach_growth(config, watch)?;
         Ok(this)
+    }
+
+    fn attach_growth(&mut self, config: &TraceConfig, watch: &Watch) -> Result<()> {
+        let mut missing = Vec::new();
+        let mut note = |what: &str, error: BpfError| missing.push(Unavailable::new(what, error));
+        match GrowthWatch::attach(pid(watch)?, config.growth, &mut note) {
+            Ok(growth) => self.growth = growth,
+            Err(error) => self.give_up_on(GROWTH, error),
+        }
+        self.unavailable.extend(missing);
+        Ok(())
+    }
+
+    fn observe_growth(&mut self, watch: &Watch, thorough: bool) {
+        let observed = self.growth.as_mut().map(|growth| growth.observe(watch.process(), thorough));
+        if let Some(Err(error)) = observed {
+            self.give_up_on(GROWTH, error);
+        }
     }
 
     fn look_through(&mut self, look: Rc<Look>) {
@@ -112,7 +147,8 @@ impl<'e> Sampler<'e> {
     /// Kernel memory in bytes and probe hits so far.
     pub fn costs(&self) -> (u64, u64) {
         let hits = self.history.contexts().map_or(0, |contexts| contexts.probe_hits);
-        (self.tracer.as_ref().map_or(0, Tracer::map_bytes), hits)
+        let growth = self.growth.as_ref().map_or(0, GrowthWatch::map_bytes);
+        (self.tracer.as_ref().map_or(0, Tracer::map_bytes) + growth, hits)
     }
 
     /// Between readings: makes room in the live map if the kernel widened the sampling.
@@ -146,6 +182,7 @@ impl<'e> Sampler<'e> {
         }
         let cgroup = CgroupSample::read(watch.process(), &self.hierarchies);
         self.observe_heap(false);
+        self.observe_growth(watch, false);
         self.observe_resident(watch, cgroup.as_ref(), false);
         let runtime = self.counters();
         self.history.push(Snapshot {
@@ -212,6 +249,7 @@ impl<'e> Sampler<'e> {
         let counts_have_a_gap = self.unavailable.iter().any(is_count);
         let live = self.observe(Instant::now(), true);
         self.search();
+        self.observe_growth(watch, true);
         self.observe_heap(true);
         let cgroup = CgroupSample::read(watch.process(), &self.hierarchies);
         self.observe_resident(watch, cgroup.as_ref(), true);
@@ -230,6 +268,7 @@ impl<'e> Sampler<'e> {
             origins: origins.unwrap_or_default(),
             heap: self.heap.and_then(HeapWatch::finish),
             resident: self.resident.finish(),
+            growth: self.growth.and_then(GrowthWatch::finish),
             history: self.history,
             unavailable: self.unavailable,
         }
@@ -255,14 +294,18 @@ impl<'e> Sampler<'e> {
     }
 }
 
+fn pid(watch: &Watch) -> Result<NonZeroU32> {
+    let pid = u32::try_from(watch.identity().pid).ok().and_then(NonZeroU32::new);
+    pid.context("the target has no valid pid")
+}
+
 /// The programs that the plan asks for, attached; none if it asks for none.
 fn tracer(config: &TraceConfig, watch: &Watch, executable: &Executable) -> Result<Option<Tracer>> {
     let points = &executable.plan().points;
     if points.is_empty() {
         return Ok(None);
     }
-    let pid = u32::try_from(watch.identity().pid).ok().and_then(NonZeroU32::new);
-    let pid = pid.context("the target has no valid pid")?;
+    let pid = pid(watch)?;
     let exe = PathBuf::from(format!("/proc/{pid}/exe"));
     let limits = Limits { live_entries: config.live_entries, log: config.bpf_log };
     let mut tracer = Tracer::load(Target { pid, exe, code: executable.go_code() }, limits)?;
