@@ -104,19 +104,26 @@ impl Walk<'_, '_, '_> {
                 last = Some((owner, self.span(owner)?));
             }
             let span = last.as_ref().and_then(|(_, span)| span.as_ref());
-            at = match span.filter(|span| span.range().contains(&at)) {
-                Some(span) => {
-                    let part = at..span.range().end.min(arena.end);
-                    self.take(span, part.clone())?;
-                    part.end
-                }
-                None => {
-                    self.found.idle.add(self.pages.resident(page.clone()));
-                    page.end
-                }
-            };
+            at = self.page(span, page, arena.end)?;
         }
         Ok(())
+    }
+
+    /// Takes the rest of the span that `page` is of, or the page alone if it is of none. Gives where
+    /// to go on.
+    fn page(
+        &mut self,
+        span: Option<&SpanUse>,
+        page: Range<u64>,
+        arena_end: u64,
+    ) -> Result<u64, MemoryError> {
+        let Some(span) = span.filter(|span| span.range().contains(&page.start)) else {
+            self.found.idle.add(self.pages.resident(page.clone()));
+            return Ok(page.end);
+        };
+        let part = page.start..span.range().end.min(arena_end);
+        self.take(span, part.clone())?;
+        Ok(part.end)
     }
 
     /// The span at `address`; none if it is free, or no span at all.

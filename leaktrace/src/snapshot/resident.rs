@@ -86,21 +86,21 @@ impl ResidentSample {
         pagemap: Option<&Pagemap>,
         known: &mut Known,
     ) -> std::io::Result<()> {
-        let (mut best, mut unavailable) = (u64::MAX, Vec::new());
+        let (mut best, mut unavailable) = (None, Vec::new());
         for _ in 0..READINGS_MAX {
             let mut reading = Self::default();
             runtime.view.refresh();
             reading.read_go(runtime, pagemap, known);
             reading.mappings = MappingsSample::read(process, known)?;
             let between = reading.bytes_between();
-            if between.is_none_or(|bytes| bytes < best) {
+            if is_better(between, best) {
+                best = between;
                 (self.go, self.mappings) = (reading.go, reading.mappings);
                 unavailable = reading.unavailable;
             }
-            let Some(between) = between else { break };
-            best = best.min(between);
             let arenas_rss = self.mappings.of(&[MappingKind::GoArena]).rss_bytes;
-            if best <= AGREE_BYTES.max(arenas_rss / AGREE_PART) {
+            let enough = AGREE_BYTES.max(arenas_rss / AGREE_PART);
+            if between.is_none() || best.is_some_and(|bytes| bytes <= enough) {
                 break;
             }
         }
@@ -143,10 +143,42 @@ impl ResidentSample {
     }
 }
 
+/// Whether a reading is to be kept: the first one is, and then those whose pages and mappings are
+/// closer. A look at a large heap may read no more than so much, and end without pages.
+const fn is_better(between: Option<u64>, best: Option<u64>) -> bool {
+    match (between, best) {
+        (_, None) => true,
+        (Some(bytes), Some(best)) => bytes < best,
+        (None, Some(_)) => false,
+    }
+}
+
 /// RLIMIT_STACK of `process`, if it is known and limited.
 fn stack_limit_bytes(process: &Process) -> Option<u64> {
     match process.limits().ok()?.max_stack_size.soft_limit {
         LimitValue::Value(bytes) => Some(bytes),
         LimitValue::Unlimited => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use procfs::process::Process;
+
+    use super::{ResidentSample, is_better};
+
+    #[test]
+    fn a_reading_without_pages_replaces_none_with_pages() {
+        assert!(is_better(None, None) && is_better(Some(9), None));
+        assert!(is_better(Some(1), Some(2)) && !is_better(Some(2), Some(2)));
+        assert!(!is_better(None, Some(9)));
+    }
+
+    #[test]
+    fn without_a_runtime_mappings_are_all_there_is() {
+        let sample = ResidentSample::read(&Process::myself().unwrap(), None).unwrap();
+        assert!(sample.go.is_none() && sample.mappings.total.rss_bytes > 0);
+        assert!(sample.threads.0 + sample.threads.1 >= 2, "{:?}", sample.threads);
+        assert_eq!(sample.unavailable, [] as [String; 0]);
     }
 }
