@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn without_a_runtime_mappings_are_all_there_is() {
-        let sample = ResidentSample::read(&Process::myself().unwrap(), None).unwrap();
+        let sample = ResidentSample::read(&Process::myself().unwrap(), None, None).unwrap();
         assert!(sample.go.is_none() && sample.mappings.total.rss_bytes > 0);
         assert!(sample.threads.0 + sample.threads.1 >= 2, "{:?}", sample.threads);
         assert_eq!(sample.unavailable, [] as [String; 0]);
