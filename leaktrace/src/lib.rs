@@ -18,6 +18,7 @@ pub mod overhead;
 pub mod probe;
 pub mod report;
 pub mod session;
+pub mod signatures;
 pub mod snapshot;
 pub mod symbolize;
 pub mod target;

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// The modules of leaktrace in pipeline order: each may import those before it.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     "display",
     "target",
     "binary",
@@ -22,6 +22,7 @@ const ORDER: [&str; 18] = [
     "ledger",
     "verdict",
     "symbolize",
+    "signatures",
     "overhead",
     "report",
     "session",
