@@ -366,3 +366,20 @@ fn files_are_read_and_their_paths_are_in_errors() {
     }
     assert!(large.contains("larger than"), "{large}");
 }
+
+/// The example of docs/FAMILIES.md is one.
+#[test]
+fn the_documented_example_is_a_file_of_families() {
+    let text = include_str!("../../../docs/FAMILIES.md");
+    let example = text.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let families = Families::built_in().with_text("FAMILIES.md", example).unwrap();
+    let own = &families.list()[0];
+    let program = Program { module: Some("example.com/billing"), version: Some("v2.3.4") };
+    assert_eq!(own.advice(program).issues[0].affects_program, Some(true));
+    let worker =
+        "smtp.Dial example.com/billing/pdf.renderPage | example.com/billing/invoice.(*Pool).work";
+    assert_eq!(matched(&families, worker), [own.name.as_str()]);
+    let refused = error(&one("stack = [\"*\"]").replace("mine", "billing: invoice workers"));
+    let documented = refused.replace("family 1", "family 3");
+    assert!(text.contains(&documented), "{documented}");
+}
