@@ -63,9 +63,11 @@ fn name(frame: &Frame) -> &str {
 }
 
 impl Conditions {
-    /// Whether none is given.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+    /// How many patterns it has.
+    pub fn patterns(&self) -> usize {
+        let lists =
+            [&self.anywhere, &self.stack, &self.stack_all, &self.top, &self.start, &self.creator];
+        lists.into_iter().map(Vec::len).sum()
     }
 
     /// How much of the names is fixed by the patterns that fit, in bytes; none when they don't.

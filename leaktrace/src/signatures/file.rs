@@ -14,6 +14,8 @@ use super::{
 pub const FILE_BYTES_MAX: usize = 1 << 20;
 /// Families of a file. Each is tried on each stack.
 const FAMILIES_MAX: usize = 500;
+/// Patterns of a file, all families together: what matching a stack costs grows with them.
+const PATTERNS_MAX: usize = 2000;
 /// Entries of a list.
 const LIST_MAX: usize = 32;
 /// A name that fits a line of a page.
@@ -83,13 +85,17 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Family>, SignatureError> {
     if written.family.len() > FAMILIES_MAX {
         return Err(whole(format!("more than {FAMILIES_MAX} families")));
     }
-    let mut families: Vec<Family> = Vec::new();
+    let (mut families, mut patterns) = (Vec::<Family>::new(), 0);
     for (index, table) in written.family.into_iter().enumerate() {
         let entry = entry(index, &table);
         let wrong = |message| SignatureError::Entry { file: file.to_owned(), entry, message };
         let family = family(table).map_err(wrong.clone())?;
         if families.iter().any(|other| other.name == family.name) {
             return Err(wrong("`name`: another family of this file has it".to_owned()));
+        }
+        patterns += family.conditions.patterns();
+        if patterns > PATTERNS_MAX {
+            return Err(wrong(format!("with it the file has more than {PATTERNS_MAX} patterns")));
         }
         families.push(family);
     }
@@ -120,7 +126,7 @@ fn checked(written: WrittenFamily) -> Result<Family, Wrong> {
         start: patterns("start", &written.start)?,
         creator: patterns("creator", &written.creator)?,
     };
-    if conditions.is_empty() {
+    if conditions.patterns() == 0 {
         let problem = "no pattern is given, nor in anywhere, stack_all, top, start or creator";
         return Err(("stack".to_owned(), problem.to_owned()));
     }

@@ -342,6 +342,11 @@ fn a_file_that_is_no_file_of_families_is_told_by_line_or_size() {
         text + &one("stack = [\"main.x\"]").replace("mine", &format!("f{n}"))
     });
     assert!(error(&many).contains("more than 500 families"));
+    let thirty = format!("stack = [{}]", "\"main.x\",".repeat(30));
+    let patterns = (0..67)
+        .fold(String::new(), |text, n| text + &one(&thirty).replace("mine", &format!("f{n}")));
+    let refused = error(&patterns);
+    assert!(refused.starts_with("my.toml: family 67 (\"f66\"): ") && refused.contains("2000"));
     let long = one(&format!("stack = [{}]", "\"main.x\",".repeat(33)));
     assert!(error(&long).contains("`stack`: more than 32 entries"), "{}", error(&long));
 }
