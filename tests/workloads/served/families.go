@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"time"
 )
 
 // How many of each kind are left behind; the test knows the same figures.
@@ -41,7 +44,23 @@ func (f *families) setUp([]string) {
 		_, cancel := context.WithCancel(parent)
 		f.cancels = append(f.cancels, cancel)
 	}
-	settle()
+	for !parked() {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// parked tells whether all goroutines stand where they will stay, by the
+// runtime's own dump.
+func parked() bool {
+	dump := make([]byte, 1<<20)
+	dump = dump[:runtime.Stack(dump, true)]
+	count := func(text string) int { return bytes.Count(dump, []byte(text)) }
+	return count("[select]:\nnet/http.(*persistConn).readLoop(") == bodies &&
+		count("\nnet/http.(*persistConn).readLoop(") == bodies+idle &&
+		count("[select]:\nnet/http.(*persistConn).writeLoop(") == bodies+idle &&
+		count("[select]:\ncontext.(*cancelCtx).propagateCancel.func2(") == watchers &&
+		count("\nnet/http.(*conn).serve(") == bodies+idle &&
+		count("\nnet/http.(*connReader).backgroundRead(") == 0
 }
 
 // get asks over a connection of its own.
