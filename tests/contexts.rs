@@ -266,7 +266,8 @@ fn the_dead_are_not_outstanding_while_it_is_traced(build: &str) {
     let trace = Trace::of(workload.pid(), &["--duration", "24s", "--interval", "1s"]);
     let (_report, progress) = trace.report_and_progress();
     let counts = |line: &str| {
-        let (_, counts) = line.split_once("left: ")?;
+        let (_, counts) = line.split_once("left: RSS ")?;
+        let (_, counts) = counts.split_once(", ")?;
         let (created, outstanding) = counts.split_once(" contexts created, ")?;
         let outstanding = outstanding.strip_suffix(" outstanding")?;
         Some((created.parse().unwrap(), outstanding.parse().unwrap()))

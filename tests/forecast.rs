@@ -26,7 +26,7 @@ use leaktrace::{
     target::{Identity, Selector, Watch, select},
 };
 use procfs::process::Process;
-use support::{GO, Guard, Workload};
+use support::{GO, Guard, Trace, Workload};
 
 const MIB: u64 = 1 << 20;
 /// Of the outer cgroup; the inner one, where the process is, may have more.
@@ -351,4 +351,28 @@ fn a_leak_times_the_headroom_explains_the_growth() {
     println!("explained {found}: {rate:.0} B/s leaked, headroom {headroom:?}, {resident:?}");
     assert!((0.8..=1.2).contains(&found.ratio), "{found} of {resident:?}");
     assert!(found.low <= 1.0 && 1.0 <= found.high, "{found} of {resident:?}");
+}
+
+/// By the report of a trace: the outer cgroup's limit, and the second in which the kernel kills.
+#[test]
+fn a_trace_names_the_limit_that_comes_first() {
+    let Some(cgroups) = cgroups_or_skip("trace") else { return };
+    let mut pages = Pages::start(&cgroups.inner, PAGES);
+    pages.begin();
+    let trace = Trace::of(pages.process.pid(), &["--duration", "6s", "--interval", "250ms"]);
+    let report = trace.report();
+    let ended = std::time::Instant::now();
+    let limit = &report["forecast"]["limits"][0];
+    let name = cgroups.outer.file_name().unwrap().to_str().unwrap();
+    let forecast = &report["forecast"];
+    assert!(limit["cgroup"].as_str().unwrap().ends_with(name), "{forecast:#}");
+    assert_eq!(limit["limit_bytes"].as_u64(), Some(OUTER_LIMIT_BYTES), "{forecast:#}");
+    assert_eq!((&limit["kind"], &limit["consequence"]), (&"max".into(), &"oom_kill".into()));
+    let status = pages.process.0.wait().unwrap();
+    assert_eq!(status.signal(), Some(9), "{status}");
+    let killed_s = ended.elapsed().as_secs_f64();
+    let end = |name: &str| limit["deadline"][name].as_f64().unwrap();
+    // The report itself takes a moment, which the forecast does not know of.
+    let interval = end("earliest_s") - 1.5..=end("latest_s") + 0.5;
+    assert!(interval.contains(&killed_s), "killed after {killed_s}: {limit:#}");
 }

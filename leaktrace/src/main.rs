@@ -13,7 +13,7 @@ use clap::Parser as _;
 use leaktrace::{
     cli::{Cli, Color, Command, FailOn, InspectArgs, TraceArgs},
     config::{Format, LookFormat, LookOutput, Output, TraceConfig},
-    display::{printable, seconds},
+    display::{bytes, printable, seconds},
     history::History,
     report::{
         Inspection, Report, changes, render_changes, render_goroutines, render_inspection,
@@ -245,12 +245,15 @@ impl Progress for StderrProgress {
             return;
         }
         self.last_line = Some(Instant::now());
-        let outstanding: u64 = history.sites().values().map(|s| s.latest.outstanding).sum();
-        let created: u64 = history.sites().values().map(|s| s.latest.created).sum();
-        let line = format!(
-            "{} left: {created} contexts created, {outstanding} outstanding",
-            seconds(remaining.as_secs_f64().max(1.0))
-        );
+        let left = seconds(remaining.as_secs_f64().max(1.0));
+        let rss = history.points().last().and_then(|point| point.process.rss_bytes);
+        let rss = rss.map_or_else(|| "?".to_owned(), |rss| bytes(rss as f64));
+        let contexts = history.contexts().map(|_| {
+            let outstanding: u64 = history.sites().values().map(|s| s.latest.outstanding).sum();
+            let created: u64 = history.sites().values().map(|s| s.latest.created).sum();
+            format!(", {created} contexts created, {outstanding} outstanding")
+        });
+        let line = format!("{left} left: RSS {rss}{}", contexts.unwrap_or_default());
         let _ = if self.terminal {
             write!(io::stderr(), "\r\x1b[K{line}").and_then(|()| io::stderr().flush())
         } else {

@@ -269,7 +269,7 @@ pub fn short(function: &str) -> &str {
 }
 
 /// The first `width` characters, marked when something was cut.
-fn head(text: &str, width: usize) -> String {
+pub(super) fn head(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }

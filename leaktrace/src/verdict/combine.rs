@@ -286,7 +286,10 @@ fn from_rss(history: &History, verdict: &mut Verdict) {
     match rss.shape {
         RssShape::Growing => {
             verdict.state = State::Suspect;
-            verdict.reasons.push(format!("{}; where is not known", reasons::grows_by(&rss)));
+            verdict.reasons.push(format!(
+                "{}; whether that ends is not known: what made it is under growth",
+                reasons::grows_by(&rss)
+            ));
         }
         RssShape::WarmUp => {
             verdict.reasons.push("the RSS grew, but slows down: warm-up".to_owned());

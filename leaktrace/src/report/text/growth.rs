@@ -1,6 +1,6 @@
 //! Growth by call chain.
 
-use super::{BOLD, DIM, line, short, tail};
+use super::{BOLD, DIM, head, line, short};
 use crate::{
     binary::Frame,
     display::bytes,
@@ -72,5 +72,5 @@ fn chain(frames: &[Frame]) -> String {
         _ => short(&frame.function).to_owned(),
     };
     let names: Vec<_> = shown.iter().enumerate().map(name).collect();
-    tail(&names.join(" < "), 64)
+    head(&names.join(" < "), 66)
 }
