@@ -15,7 +15,7 @@ pub use attach::{BpfError, Limits, Target, Tracer};
 pub use features::{Requirement, check as check_features, requirements};
 pub use growth::{
     FaultPeriod, GrowthLimits, GrowthOrigin, GrowthReadout, GrowthSiteReadout, GrowthTracer,
-    PageFaults,
+    PageFaults, mapping_calls_available, page_faults_available,
 };
 pub use read::{ContextReadout, LiveEntry, SiteOrigin, SiteReadout};
 

@@ -131,6 +131,7 @@ fn evidence(executable: &Executable, variables: &[Variable]) -> Vec<Check> {
     let plan = executable.plan();
     let mut checks =
         vec![Check::new("resident memory", Ok("read from /proc, for any process".to_owned()))];
+    checks.extend(growth());
     if let Some(count) = executable.function_count() {
         let how = format!("{count} Go functions with lines and inlined calls");
         checks.push(Check::new("function names", Ok(how)));
@@ -146,6 +147,19 @@ fn evidence(executable: &Executable, variables: &[Variable]) -> Vec<Check> {
     let missing = plan.unavailable.iter();
     checks.extend(missing.map(|missing| Check::new(&missing.what, Err(missing.why.clone()))));
     checks
+}
+
+/// Whether growth could be traced by call chain.
+fn growth() -> [Check; 2] {
+    let faults = bpf::page_faults_available().map_err(|why| why.to_string());
+    let calls = bpf::mapping_calls_available().map_err(|why| why.to_string());
+    let sampled = || "sampled by call chain, for any process, at no cost to others".to_owned();
+    let counted =
+        || "counted with --growth all; every system call of the node is slower then".to_owned();
+    [
+        Check::new("growth by page faults", faults.map(|()| sampled())),
+        Check::new("growth by mapping calls", calls.map(|()| counted())),
+    ]
 }
 
 fn located(variables: &[Variable]) -> Result<String, String> {

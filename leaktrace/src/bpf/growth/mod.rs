@@ -49,6 +49,41 @@ impl Default for GrowthLimits {
     }
 }
 
+/// There is such a file on every kernel that has perf events (Documentation/admin-guide/sysctl/kernel.rst).
+const PERF_EVENTS: &str = "/proc/sys/kernel/perf_event_paranoid";
+
+/// Whether page faults could be sampled, or why not; attaches nothing.
+///
+/// # Errors
+/// The kernel has no perf events.
+pub fn page_faults_available() -> Result<(), BpfError> {
+    if std::path::Path::new(PERF_EVENTS).exists() {
+        return Ok(());
+    }
+    let why = format!("this kernel has no perf events ({PERF_EVENTS} is missing)");
+    Err(BpfError::Unsupported(format!("{why}: use one built with CONFIG_PERF_EVENTS")))
+}
+
+/// Whether mapping calls could be counted, or why not; attaches nothing.
+///
+/// # Errors
+/// The kernel is older than 5.15, or its tracepoints can't be found.
+pub fn mapping_calls_available() -> Result<(), BpfError> {
+    mapping_call_ids().map(|_| ())
+}
+
+/// The numbers of the tracepoints of mapping calls.
+fn mapping_call_ids() -> Result<Vec<u64>, BpfError> {
+    if !has_task_registers() {
+        let (major, minor) = TASK_REGISTERS_SINCE;
+        return Err(BpfError::Unsupported(format!(
+            "mapping calls need kernel {major}.{minor} or newer; page faults are sampled on older \
+             ones too"
+        )));
+    }
+    tracepoints::exit_ids()
+}
+
 /// Loaded growth programs with what they are attached to.
 pub struct GrowthTracer {
     ebpf: Ebpf,
@@ -107,14 +142,7 @@ impl GrowthTracer {
     /// The kernel is older than 5.15, its tracepoints can't be found, or the program is refused.
     pub fn attach_mappings(&mut self) -> Result<(), BpfError> {
         const NAME: &str = "mapping_call";
-        if !has_task_registers() {
-            let (major, minor) = TASK_REGISTERS_SINCE;
-            return Err(BpfError::Unsupported(format!(
-                "mapping calls need kernel {major}.{minor} or newer; page faults are sampled on \
-                 older ones too"
-            )));
-        }
-        let ids = tracepoints::exit_ids()?;
+        let ids = mapping_call_ids()?;
         self.forget_ranges()?;
         self.seed_heap_end()?;
         let program: &mut TracePoint = self.program(NAME)?;
