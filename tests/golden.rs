@@ -17,6 +17,7 @@ use leaktrace::{
     overhead::Overhead,
     probe::Unavailable,
     report::{Inputs, NamedSite, Report, Target, TargetState, build, render_json, render_text},
+    signatures::{Families, Program},
     snapshot::{
         ContextKind, ContextNature, ContextParent, ContextSample, HolderSample, Instant,
         NodeSample, OomSample, ProcessSample, RollupSample, SiteSample, Snapshot,
@@ -88,7 +89,11 @@ fn named(frames: Vec<Frame>, kind: ContextKind, parent: ContextParent) -> NamedS
         ContextParent::Cancellable => Some("*context.cancelCtx".to_owned()),
         _ => None,
     };
-    NamedSite { frames, nature: ContextNature { kind, parent }, parent_type }
+    let program = Program { module: Some("k8s.io/kubernetes"), version: Some("v1.36.2") };
+    let families = Families::built_in();
+    let found = families.match_context(&frames).into_iter();
+    let advice = found.map(|family| family.advice(program)).collect();
+    NamedSite { frames, nature: ContextNature { kind, parent }, parent_type, advice }
 }
 
 fn names() -> HashMap<u64, NamedSite> {

@@ -77,6 +77,9 @@ pub struct InspectArgs {
     /// Say what changed since FILE, an earlier inspection as .json
     #[arg(long, value_name = "FILE")]
     pub diff: Option<PathBuf>,
+    /// Also know the families of goroutines in FILE (see docs/FAMILIES.md)
+    #[arg(long, value_name = "FILE")]
+    pub families: Option<PathBuf>,
     /// Print the inspection (or with --diff, the changes) as JSON
     #[arg(long)]
     pub json: bool,
@@ -209,6 +212,9 @@ pub struct TraceArgs {
     /// percentage
     #[arg(long, value_name = "SIZE", default_value = EVICTION_THRESHOLD_DEFAULT)]
     eviction_threshold: EvictionThreshold,
+    /// Also know the families of leaks in FILE (see docs/FAMILIES.md)
+    #[arg(long, value_name = "FILE")]
+    families: Option<PathBuf>,
 }
 
 impl TraceArgs {
@@ -230,6 +236,7 @@ impl TraceArgs {
                 GrowthBy::All => Growth::All,
             },
             eviction_threshold: self.eviction_threshold,
+            families: self.families.clone(),
             outputs,
         }
         .validated()

@@ -142,6 +142,8 @@ pub struct TraceConfig {
     pub growth: Growth,
     /// Below what is available on the node a kubelet evicts.
     pub eviction_threshold: EvictionThreshold,
+    /// More families of known leaks, as docs/FAMILIES.md says.
+    pub families: Option<PathBuf>,
     /// Files to write.
     pub outputs: Vec<Output>,
 }
@@ -260,6 +262,7 @@ mod tests {
             bpf_log: false,
             growth: Growth::Faults,
             eviction_threshold: EvictionThreshold::Bytes(1),
+            families: None,
             outputs: Vec::new(),
         }
     }

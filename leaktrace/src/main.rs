@@ -73,7 +73,7 @@ fn run_inspect(cli: &Cli, arguments: &InspectArgs) -> Result<ExitCode> {
     let outputs = arguments.outputs()?;
     outputs.iter().try_for_each(|output| check_writable(&output.path))?;
     let earlier = arguments.diff.as_deref().map(read_inspection).transpose()?;
-    let inspector = Inspector::open(&arguments.selector())?;
+    let inspector = Inspector::open(&arguments.selector(), arguments.families.as_deref())?;
     let findings = inspector.inspect();
     let now = &findings.inspection;
     let changed = earlier.as_ref().map(|earlier| changes(earlier, now));

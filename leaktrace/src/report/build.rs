@@ -23,6 +23,7 @@ use crate::{
     model::{Explained, retained_heap_bytes},
     overhead::Overhead,
     probe::Unavailable,
+    signatures::Advice,
     snapshot::{
         ContextNature, ContextSample, HolderSample, HoldingSample, OomSample, RollupSample,
     },
@@ -39,6 +40,8 @@ pub struct NamedSite {
     pub nature: ContextNature,
     /// Type of the parent they hang under, where known.
     pub parent_type: Option<String>,
+    /// What such a site is known for.
+    pub advice: Vec<Advice>,
 }
 
 /// What a trace found.
@@ -348,6 +351,7 @@ fn site(
         outstanding: series.latest.outstanding,
         pinned: holding.and_then(HoldingSample::pinned),
         holding: holding.map(site_holding),
+        advice: name.advice,
         parent_type: name.parent_type,
         growth_per_s: growth.map(|growth| growth.per_s),
         growth_interval: growth.map(|growth| [growth.low, growth.high]),

@@ -11,6 +11,7 @@ use crate::{
     model::Explained,
     overhead::Overhead,
     probe::Unavailable,
+    signatures::Advice,
     snapshot::{CgroupSample, NodeSample, OomSample},
     verdict::State,
 };
@@ -280,6 +281,8 @@ pub struct Site {
     pub pinned: Option<bool>,
     /// The sample that this was decided on.
     pub holding: Option<SiteHolding>,
+    /// What such a call chain is known for: advice, not evidence.
+    pub advice: Vec<Advice>,
     /// Type of the parent that the contexts hang under; null when it is not in the executable.
     pub parent_type: Option<String>,
     /// Theil-Sen slope of outstanding.

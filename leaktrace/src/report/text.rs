@@ -1,5 +1,6 @@
 //! The report for a terminal of 100 columns: the answer first, then evidence, cost and loss.
 
+mod advice;
 mod forecast;
 mod growth;
 mod heap;
@@ -124,6 +125,7 @@ fn leak(out: &mut String, site: &Site) {
         line(out, &format!("  ({each}; {how})"));
     }
     chain(out, &site.frames, blamed);
+    advice::advice(out, &site.advice);
     out.push('\n');
 }
 

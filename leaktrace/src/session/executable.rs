@@ -7,11 +7,12 @@ use procfs::process::Process;
 use rustix::fs::OFlags;
 
 use crate::{
-    binary::{Blocks, BuildInfo, Elf, GoBinary, Machine, ProgramVersion},
+    binary::{Blocks, BuildInfo, Elf, Frame, GoBinary, Machine, ProgramVersion},
     bpf::SiteOrigin,
     memory::Types,
     probe::{ContextFacts, Plan, Unavailable, plan},
     report::NamedSite,
+    signatures::{Advice, Families, Program},
     snapshot::ContextNature,
     symbolize::{Mapping, Mappings, Symbolizer, context_kind, context_parent},
     target::Watch,
@@ -190,11 +191,25 @@ impl Executable {
         self.mappings.iter().flat_map(Mappings::all).map(with_id).collect()
     }
 
+    /// What the program is, for known issues.
+    pub fn program(&self) -> Program<'_> {
+        Program {
+            module: self.build.as_ref().and_then(|build| build.module.as_deref()),
+            version: self.version.as_ref().map(|found| found.version.as_str()),
+        }
+    }
+
+    fn context_advice(&self, families: &Families, frames: &[Frame]) -> Vec<Advice> {
+        let found = families.match_context(frames).into_iter();
+        found.map(|family| family.advice(self.program())).collect()
+    }
+
     /// Names the sites by their origins.
     pub fn name_sites(
         &self,
         watch: &Watch,
         origins: &HashMap<u64, SiteOrigin>,
+        families: &Families,
     ) -> HashMap<u64, NamedSite> {
         let Some(mut symbolizer) = self.symbolizer(watch) else { return HashMap::new() };
         let pcs = origins.values().flat_map(|origin| &origin.return_pcs).copied();
@@ -204,7 +219,8 @@ impl Executable {
             let parent_type = symbolizer.itab_type(origin.parent_itab);
             let kind = context_kind(&frames);
             let nature = ContextNature { kind, parent: context_parent(parent_type.as_deref()) };
-            (*site, NamedSite { frames, nature, parent_type })
+            let advice = self.context_advice(families, &frames);
+            (*site, NamedSite { frames, nature, parent_type, advice })
         });
         named.collect()
     }

@@ -3,7 +3,10 @@
 //! In: a process. Out: an inspection and the profiles that it was made from; what could not be had
 //! is in it by name. Non-goals: printing; writing files.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    path::Path,
+    time::{Duration, Instant, SystemTime},
+};
 
 use anyhow::{Context as _, Result};
 use rustix::time::{ClockId, clock_gettime};
@@ -20,6 +23,7 @@ use crate::{
         GoroutineProfile, GoroutineSection, HeapSection, HolderRow, HoldersSection, Inspected,
         Inspection, SCHEMA_VERSION, goroutine_section, heap_section, pprof,
     },
+    signatures::{Families, Program},
     snapshot::{OwnSample, ProcessSample},
     symbolize::Symbolizer,
     target::{Selector, Watch, select},
@@ -34,6 +38,7 @@ pub struct Inspector {
     watch: Watch,
     executable: Executable,
     look: Result<Look>,
+    families: Families,
 }
 
 /// What was read, before it is named.
@@ -48,14 +53,16 @@ impl Inspector {
     /// Finds the process and opens its executable and its memory.
     ///
     /// # Errors
-    /// There is no such process, or several, or its executable can't be opened.
-    pub fn open(selector: &Selector) -> Result<Self> {
+    /// There is no such process, or several, or its executable can't be opened; or the file of
+    /// families is wrong.
+    pub fn open(selector: &Selector, families: Option<&Path>) -> Result<Self> {
+        let families = super::families(families)?;
         let process = select(selector)?;
         let identity = identify(&process)?;
         let watch = Watch::new(process, identity);
         let executable = Executable::of(&watch)?;
         let look = Look::open(watch.process(), &executable);
-        Ok(Self { watch, executable, look })
+        Ok(Self { watch, executable, look, families })
     }
 
     /// Looks. Whatever fails is in the inspection's list of what is unavailable.
@@ -100,7 +107,7 @@ impl Inspector {
             ..Parts::default()
         };
         if let Some(mut symbolizer) = self.executable.symbolizer(&self.watch) {
-            parts.name(&mut symbolizer);
+            parts.name(&mut symbolizer, &self.families, self.executable.program());
         }
         parts
     }
@@ -202,12 +209,17 @@ struct Parts {
 }
 
 impl Parts {
-    fn name(&mut self, symbolizer: &mut Symbolizer<'_>) {
+    fn name(&mut self, symbolizer: &mut Symbolizer<'_>, families: &Families, program: Program<'_>) {
         let now_ns = monotonic_ns();
         self.heap_section = self.heap.as_ref().map(|heap| heap_section(heap, symbolizer));
         let goroutines = self.goroutines.as_ref();
         self.goroutine_section =
             goroutines.map(|goroutines| goroutine_section(goroutines, now_ns, symbolizer));
+        for group in self.goroutine_section.iter_mut().flat_map(|section| &mut section.groups) {
+            let found =
+                families.match_stack(&group.frames, group.creator.as_ref(), Some(&group.start));
+            group.advice = found.into_iter().map(|family| family.advice(program)).collect();
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod sampler;
 use std::{
     future::Future,
     os::unix::ffi::OsStrExt as _,
+    path::Path,
     pin::pin,
     time::{Duration, SystemTime},
 };
@@ -41,6 +42,7 @@ use crate::{
         GrowthInputs, Inputs, Report, Target, TargetState, build, growth_section, heap_traffic,
         memory_section,
     },
+    signatures::Families,
     snapshot::{OomSample, OwnSample, RollupSample},
     target::{Identity, State, Watch, select},
     verdict::{Evidence, State as Answer, Verdict, assess, explained_by_heap, headroom},
@@ -67,6 +69,7 @@ pub async fn trace(
     progress: &mut dyn Progress,
 ) -> Result<Report> {
     let own_before = OwnSample::read();
+    let families = families(config.families.as_deref())?;
     let process = select(&config.selector)?;
     bpf::check_features()?;
     let identity = identify(&process)?;
@@ -84,7 +87,7 @@ pub async fn trace(
         sampler.costs(),
     );
     let found = sampler.finish(&watch);
-    let names = executable.name_sites(&watch, &found.origins);
+    let names = executable.name_sites(&watch, &found.origins, &families);
     let natures = names.iter().map(|(site, name)| (*site, name.nature)).collect();
     let evidence = Evidence {
         history: &found.history,
@@ -137,6 +140,18 @@ pub async fn trace(
         overhead,
         unavailable,
     }))
+}
+
+/// The families that come with leaktrace, and those of the user's own file.
+///
+/// # Errors
+/// The file can't be read, or is wrong.
+fn families(file: Option<&Path>) -> Result<Families> {
+    let built_in = Families::built_in();
+    Ok(match file {
+        Some(file) => built_in.with_file(file)?,
+        None => built_in,
+    })
 }
 
 /// Who `process` is.

@@ -18,6 +18,7 @@ use crate::{
         goroutines::{Label, Lost},
     },
     probe::Unavailable,
+    signatures::Advice,
 };
 
 /// One look.
@@ -152,6 +153,9 @@ pub struct GoroutineRow {
     pub incomplete: Option<String>,
     /// The numbers of a few of them.
     pub sample_ids: Vec<u64>,
+    /// What such stacks are known for, the most specific first: advice, not evidence.
+    #[serde(default)]
+    pub advice: Vec<Advice>,
 }
 
 /// Contexts that hold others.

@@ -80,6 +80,7 @@ pub fn goroutine_section(
             frames: lines.into_iter().map(|line| line.frame).collect(),
             incomplete: incomplete(stack).map(str::to_owned),
             sample_ids: group.sample_ids,
+            advice: Vec::new(),
         }
     };
     let rows = groups.into_iter().take(ROWS_MAX).map(row).collect();

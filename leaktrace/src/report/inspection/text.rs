@@ -171,6 +171,10 @@ fn goroutine_page(out: &mut String, section: &GoroutineSection) {
             let text = format!("{:>12}made by {}  {place}", "", short(&creator.function));
             line(out, &format!("{DIM}{text}{DIM:#}"));
         }
+        if let Some(advice) = row.advice.first().filter(|advice| !advice.usual) {
+            let text = format!("looks like {}: {}", advice.family, advice.check);
+            wrap(out, "            ", &text);
+        }
     }
     out.push('\n');
 }
