@@ -60,6 +60,44 @@ fn senseless_times_and_files_are_refused_before_anything_is_attached() {
 }
 
 #[test]
+fn a_wrong_threshold_or_file_of_families_is_named() {
+    let error = error_of(&["--pid", "1", "--eviction-threshold", "lots"]);
+    assert!(error.contains("`lots` is no amount of memory") && error.contains("100Mi"), "{error}");
+    assert!(error_of(&["--pid", "1", "--growth", "some"]).contains("faults"));
+    let missing = error_of(&["--pid", "1", "--families", "/no/such/families.toml"]);
+    assert!(missing.contains("/no/such/families.toml"), "{missing}");
+    let folder = Folder::new("families");
+    let file = folder.0.join("mine.toml");
+    fs::write(&file, "[[family]]\nname = \"mine\"\nstak = [\"main.*\"]\n").unwrap();
+    let error = error_of(&["--pid", "1", "--families", file.to_str().unwrap()]);
+    assert!(error.contains("mine.toml") && error.contains("stak"), "{error}");
+}
+
+/// What a user knows of a leak stands beside it, and changes nothing else.
+#[test]
+fn a_site_is_known_by_the_users_own_file() {
+    let folder = Folder::new("known");
+    let file = folder.0.join("mine.toml");
+    let family = "[[family]]\nname = \"ours: forgotten podsync\"\nkind = \"context\"\n\
+                  stack = [\"main.(*podWorkers).startPodSync\"]\n\
+                  meaning = \"It forgets.\"\ncheck = \"Look at podsync.go.\"\n";
+    fs::write(&file, family).unwrap();
+    let workload = Workload::start(GO, &["podsync", "-mode", "leaky"]);
+    let arguments = ["--duration", "3s", "--families", file.to_str().unwrap()];
+    let report = Trace::of(workload.pid(), &arguments).report();
+    let sites = report["contexts"]["sites"].as_array().unwrap();
+    let known: Vec<_> = sites
+        .iter()
+        .filter(|site| site["advice"][0]["family"] == "ours: forgotten podsync")
+        .flat_map(|site| site["frames"].as_array().unwrap())
+        .filter(|frame| frame["function"] == "main.(*podWorkers).startPodSync")
+        .collect();
+    assert!(!known.is_empty(), "{:#}", report["contexts"]);
+    let other = sites.iter().filter(|site| site["advice"].as_array().unwrap().is_empty());
+    assert!(other.count() >= 2, "the honest sites are known for nothing");
+}
+
+#[test]
 fn missing_rights_are_named_with_the_way_out() {
     let workload = Workload::start(GO, &["hold"]);
     let folder = Folder::new("rights");

@@ -23,6 +23,9 @@ const LISTING_PART: u32 = 50;
 /// What is known of a listing's cost before the first.
 const REST_MIN: Duration = Duration::from_secs(1);
 
+/// Where only page faults are sampled: 1 MiB.
+const FAULT_LIMITS: GrowthLimits = GrowthLimits { sites: 2048, ranges: 1 };
+
 /// What grew by call chain.
 #[derive(Debug, Clone)]
 pub struct GrowthFound {
@@ -57,7 +60,8 @@ impl GrowthWatch {
         if growth == Growth::Off {
             return Ok(None);
         }
-        let mut tracer = GrowthTracer::load(pid, GrowthLimits::default())?;
+        let limits = if growth == Growth::All { GrowthLimits::default() } else { FAULT_LIMITS };
+        let mut tracer = GrowthTracer::load(pid, limits)?;
         if let Err(error) = tracer.attach_faults(FaultPeriod::Adaptive) {
             missing("page faults by call chain", error);
         }
