@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -16,11 +16,15 @@ use leaktrace::{
     memory::Holder,
     overhead::Overhead,
     probe::Unavailable,
-    report::{Inputs, NamedSite, Report, Target, TargetState, build, render_json, render_text},
+    report::{
+        FaultRow, GrowthSection, HeapTraffic, HeapTrafficSite, Inputs, MappingRow, MemorySection,
+        NamedSite, Report, Target, TargetState, build, memory_section, render_json, render_text,
+    },
     signatures::{Families, Program},
     snapshot::{
-        ContextKind, ContextNature, ContextParent, ContextSample, HolderSample, Instant,
-        NodeSample, OomSample, ProcessSample, RollupSample, SiteSample, Snapshot,
+        ContextKind, ContextNature, ContextParent, ContextSample, Figures, HolderSample, Instant,
+        MappingKind, MappingRow as SmapsRow, MappingsSample, NodeSample, OomSample, ProcessSample,
+        ResidentSample, RollupSample, SiteSample, Snapshot,
     },
     verdict::{Evidence, assess},
 };
@@ -142,6 +146,85 @@ fn target() -> Target {
     }
 }
 
+fn heap() -> HeapTraffic {
+    let site = |function: &str, growth: f64, alloc: f64| HeapTrafficSite {
+        frames: frames(&[(function, "example.org/x/y.go", 12)]),
+        in_use_bytes: 9 * MIB,
+        in_use_objects: 100_000,
+        alloc_bytes_per_s: alloc,
+        alloc_objects_per_s: alloc / 64.0,
+        growth_bytes_per_s: Some(growth),
+        growth_interval: Some([growth - 1000.0, growth + 1000.0]),
+    };
+    HeapTraffic {
+        how: "read from memory: the runtime's own sample, one byte in 524288".to_owned(),
+        rate_bytes: 524_288,
+        in_use_bytes: 61 * MIB,
+        alloc_bytes_per_s: 5e6,
+        alloc_objects_per_s: 70_000.0,
+        growth_bytes_per_s: Some(23_000.0),
+        growth_interval: Some([15_000.0, 31_000.0]),
+        sites_total: 812,
+        sites: vec![site("context.withCancel", 23_000.0, 24_000.0), site("y.churn", 12.0, 4.9e6)],
+    }
+}
+
+fn growth() -> GrowthSection {
+    let chain = frames(&[
+        ("runtime.memclrNoHeapPointers", "runtime/memclr_amd64.s", 93),
+        ("example.org/x/y.churn", "example.org/x/y.go", 12),
+        ("main.main", "main.go", 7),
+    ]);
+    GrowthSection {
+        faults: Some(700),
+        faults_unsampled: Some(3),
+        unsure_threads: 0,
+        fault_sites: vec![FaultRow {
+            id: format!("{LEAKY:016x}"),
+            frames: chain.clone(),
+            faults: 690,
+            bytes: 690 * 4096,
+            ratio: 0.99,
+            how: "sampled, one in about 17".to_owned(),
+            kind: Some("anonymous"),
+        }],
+        mmap_bytes: Some(64 * MIB),
+        munmap_bytes: Some(MIB),
+        brk_bytes: Some(0),
+        discarded_bytes: Some(2 * MIB),
+        mapping_sites: vec![MappingRow {
+            id: format!("{HONEST:016x}"),
+            frames: chain,
+            operation: "map",
+            kind: "anonymous",
+            calls: 1,
+            bytes: 64 * MIB,
+            net_bytes: Some(63 * MIB),
+        }],
+        lost: BTreeMap::new(),
+    }
+}
+
+fn memory() -> MemorySection {
+    let sample = |anonymous_bytes: u64| {
+        let row = |kind, name: Option<&str>, rss_bytes, anonymous_bytes| SmapsRow {
+            kind,
+            name: name.map(str::to_owned),
+            mappings: 1,
+            figures: Figures { rss_bytes, anonymous_bytes, ..Figures::default() },
+        };
+        let rows = vec![
+            row(MappingKind::Anonymous, None, anonymous_bytes, anonymous_bytes),
+            row(MappingKind::Executable, Some("/usr/bin/kubelet"), 28 * MIB, 0),
+        ];
+        let rss_bytes = anonymous_bytes + 28 * MIB;
+        let total = Figures { rss_bytes, anonymous_bytes, ..Figures::default() };
+        let mappings = MappingsSample { rows, total, mappings: 2, ..MappingsSample::default() };
+        ResidentSample { mappings, threads: (17, 0), ..ResidentSample::default() }
+    };
+    memory_section(&sample(90 * MIB), &sample(93 * MIB), 60.0)
+}
+
 fn report() -> Report {
     let mut history = History::new(instant(0));
     (0..=12).for_each(|reading| history.push(snapshot(reading * 5)));
@@ -180,9 +263,9 @@ fn report() -> Report {
             growth_per_s: Some(48.0),
         }],
         rollups: [Some(rollup(90 * MIB)), Some(rollup(93 * MIB))],
-        heap: None,
-        growth: None,
-        memory: None,
+        heap: Some(heap()),
+        growth: Some(growth()),
+        memory: Some(memory()),
         explained_by_heap: None,
         heap_headroom: Some([2.0, 2.0]),
         forecast: forecast(&Observations {
@@ -222,7 +305,8 @@ fn assert_golden(name: &str, text: &str) {
 #[test]
 fn the_text_report() {
     let text = anstream::adapter::strip_str(&render_text(&report())).to_string();
-    assert!(text.lines().all(|line| line.chars().count() <= 100));
+    let long: Vec<_> = text.lines().filter(|line| line.chars().count() > 100).collect();
+    assert!(long.is_empty(), "{long:#?}");
     assert_golden("leak.txt", &text);
 }
 

@@ -5,10 +5,14 @@ use crate::{
     display::{bytes, seconds},
     forecast::{Consequence, Deadline, Forecast, LimitKind},
     report::Report,
+    snapshot::PressureSample,
 };
 
 /// Later than this nothing is forecast for people: nothing goes on as it does for so long.
 const FAR_S: f64 = 366.0 * 86_400.0;
+
+/// Less pressure than this is everyday life.
+const PRESSURE_SHOWN_RATIO: f64 = 0.01;
 
 /// Appends the section, if something comes to an end.
 pub fn section(out: &mut String, report: &Report) {
@@ -30,6 +34,9 @@ pub fn section(out: &mut String, report: &Report) {
     }
     lines.extend(coming("eviction by a kubelet (memory.available)", forecast.eviction.as_ref()));
     lines.extend(coming("the node out of memory", forecast.oom.as_ref()));
+    lines.extend(pressure("the node", report.node.last.as_ref().and_then(|node| node.pressure)));
+    let cgroup = report.node.cgroup.as_ref().and_then(|cgroup| cgroup.pressure);
+    lines.extend(pressure("its cgroup", cgroup));
     if lines.is_empty() {
         return;
     }
@@ -41,6 +48,15 @@ pub fn section(out: &mut String, report: &Report) {
         bullet(out, "-", &text);
     }
     out.push('\n');
+}
+
+/// How long tasks had to wait for memory, where it is worth a word.
+fn pressure(whose: &str, pressure: Option<PressureSample>) -> Option<String> {
+    let waited = pressure?.some.avg60_ratio;
+    let percent = waited * 100.0;
+    (waited >= PRESSURE_SHOWN_RATIO).then(|| {
+        format!("pressure: tasks of {whose} waited for memory {percent:.0} % of the last minute")
+    })
 }
 
 fn coming(what: &str, deadline: Option<&Deadline>) -> Option<String> {

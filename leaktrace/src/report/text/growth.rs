@@ -1,6 +1,6 @@
 //! Growth by call chain.
 
-use super::{BOLD, DIM, head, line, short};
+use super::{BOLD, COLUMNS, DIM, head, line, short};
 use crate::{
     binary::Frame,
     display::bytes,
@@ -35,7 +35,8 @@ fn fault(row: &FaultRow) -> String {
     let size = bytes(row.bytes as f64);
     let kind = row.kind.unwrap_or("unmapped since");
     let percent = row.ratio * 100.0;
-    format!("  {size:>10} {percent:>4.0} %  {kind:<9}  {}", chain(&row.frames))
+    let figures = format!("  {size:>10} {percent:>4.0} %  {kind:<9}  ");
+    format!("{figures}{}", chain(&row.frames, figures.len()))
 }
 
 fn mappings(out: &mut String, growth: &GrowthSection) {
@@ -54,12 +55,13 @@ fn mappings(out: &mut String, growth: &GrowthSection) {
     for row in growth.mapping_sites.iter().filter(keeps).take(ROWS_MAX) {
         let kept = bytes(row.net_bytes.unwrap_or(0) as f64);
         let (calls, kind) = (row.calls, row.kind);
-        line(out, &format!("  {kept:>10} {calls:>6} calls  {kind:<9}  {}", chain(&row.frames)));
+        let figures = format!("  {kept:>10} {calls:>6} calls  {kind:<9}  ");
+        line(out, &format!("{figures}{}", chain(&row.frames, figures.len())));
     }
 }
 
-/// The innermost functions that are not a runtime's own.
-fn chain(frames: &[Frame]) -> String {
+/// The innermost functions that are not a runtime's own, behind so many columns.
+fn chain(frames: &[Frame], columns: usize) -> String {
     let is_runtime = |frame: &&Frame| RUNTIME.iter().any(|own| frame.function.starts_with(own));
     let user = frames.iter().skip_while(is_runtime);
     let shown: Vec<_> = user.take(CHAIN_MAX).collect();
@@ -72,5 +74,5 @@ fn chain(frames: &[Frame]) -> String {
         _ => short(&frame.function).to_owned(),
     };
     let names: Vec<_> = shown.iter().enumerate().map(name).collect();
-    head(&names.join(" < "), 66)
+    head(&names.join(" < "), COLUMNS - columns)
 }

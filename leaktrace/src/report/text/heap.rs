@@ -33,7 +33,7 @@ fn summary(heap: &HeapTraffic) -> String {
         _ => "growth unknown: too few collections".to_owned(),
     };
     let allocates = bytes(heap.alloc_bytes_per_s);
-    format!("allocates {allocates}/s, {growth}; estimated from the runtime's own sample")
+    format!("allocates {allocates}/s, {growth}; the runtime's sample")
 }
 
 fn row(site: &HeapTrafficSite) -> String {

@@ -55,15 +55,25 @@ fn node(out: &mut String, report: &Report) {
     line(
         out,
         &format!(
-            "          RSS {} -> {}, threads {} -> {}, node has {} available of {}",
+            "          RSS {} -> {}, threads {} -> {}{}, node has {} available of {}",
             size(rss.first_bytes),
             size(rss.last_bytes),
             count(rss.threads_first),
             count(rss.threads_last),
+            files(report),
             size(report.node.mem_available_last_bytes),
             size(report.node.mem_total_bytes),
         ),
     );
+}
+
+/// How many files were open, at both ends.
+fn files(report: &Report) -> String {
+    let ends = report.memory.as_ref().map(|memory| &memory.files);
+    match ends {
+        Some([Some(first), Some(last)]) => format!(", files {} -> {}", first.count, last.count),
+        _ => String::new(),
+    }
 }
 
 /// The lines that add up.
