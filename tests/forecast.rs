@@ -359,7 +359,7 @@ fn a_trace_names_the_limit_that_comes_first() {
     let Some(cgroups) = cgroups_or_skip("trace") else { return };
     let mut pages = Pages::start(&cgroups.inner, PAGES);
     pages.begin();
-    let trace = Trace::of(pages.process.pid(), &["--duration", "6s", "--interval", "250ms"]);
+    let trace = Trace::of(pages.process.pid(), &["--duration", "11s", "--interval", "250ms"]);
     let report = trace.report();
     let ended = std::time::Instant::now();
     let limit = &report["forecast"]["limits"][0];

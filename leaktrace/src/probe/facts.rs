@@ -19,11 +19,11 @@ pub struct CodeFacts {
 /// The functions of the context package as this binary has them.
 #[derive(Debug, Clone, Default)]
 pub struct ContextFacts {
-    /// [`CREATE`], if linked in.
+    /// What makes contexts, if linked in.
     pub create: Option<CodeFacts>,
-    /// [`CANCEL`], if linked in.
+    /// What cancels them, if linked in.
     pub cancel: Option<CodeFacts>,
-    /// Functions that have [`CANCEL`] inlined (builds with profile-guided optimisation).
+    /// Functions that have that inlined (builds with profile-guided optimisation).
     pub cancel_inlined_into: Vec<CodeFacts>,
 }
 

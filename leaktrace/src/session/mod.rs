@@ -45,7 +45,9 @@ use crate::{
     signatures::Families,
     snapshot::{OomSample, OwnSample, RollupSample},
     target::{Identity, State, Watch, select},
-    verdict::{Evidence, State as Answer, Verdict, assess, explained_by_heap, headroom},
+    verdict::{
+        Evidence, State as Answer, Verdict, WINDOW_MIN_S, assess, explained_by_heap, headroom,
+    },
 };
 
 /// How often the target's life and the live map's occupancy are looked at between readings.
@@ -206,6 +208,10 @@ async fn run(
 
 /// When the memory runs out, as the window went.
 fn foresee(config: &TraceConfig, history: &History, verdict: &Verdict) -> Forecast {
+    if history.duration_s() < WINDOW_MIN_S {
+        let assumptions = vec!["nothing is forecast: the window is too short".to_owned()];
+        return Forecast { assumptions, ..Forecast::default() };
+    }
     let points = history.points();
     let nodes: Vec<_> = points.iter().map(|point| (point.at_s, point.node.clone())).collect();
     let cgroups: Vec<_> =

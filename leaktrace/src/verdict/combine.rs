@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Shorter windows say nothing at all.
-const WINDOW_MIN_S: f64 = 10.0;
+pub const WINDOW_MIN_S: f64 = 10.0;
 /// "No leak" from contexts needs this.
 const NO_LEAK_WINDOW_MIN_S: f64 = 20.0;
 /// "No leak" from the RSS alone needs this.

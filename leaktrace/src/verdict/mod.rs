@@ -9,7 +9,7 @@ mod reasons;
 mod rss;
 mod site;
 
-pub use combine::{Evidence, assess};
+pub use combine::{Evidence, WINDOW_MIN_S, assess};
 pub use explained::{explained_by_heap, headroom};
 pub use rss::{RssGrowth, RssShape};
 pub use site::{SiteEvidence, SiteJudgement, SiteState};

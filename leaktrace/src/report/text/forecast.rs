@@ -6,6 +6,7 @@ use crate::{
     forecast::{Consequence, Deadline, Forecast, LimitKind},
     report::Report,
     snapshot::PressureSample,
+    verdict::State,
 };
 
 /// Later than this nothing is forecast for people: nothing goes on as it does for so long.
@@ -30,10 +31,11 @@ pub fn section(out: &mut String, report: &Report) {
         };
         let size = bytes(limit.limit_bytes as f64);
         let name = format!("{then}: cgroup {} reaches its {what} of {size}", limit.cgroup);
-        lines.extend(coming(&name, Some(&limit.deadline)));
+        lines.extend(coming(report, &name, Some(&limit.deadline)));
     }
-    lines.extend(coming("eviction by a kubelet (memory.available)", forecast.eviction.as_ref()));
-    lines.extend(coming("the node out of memory", forecast.oom.as_ref()));
+    let eviction = forecast.eviction.as_ref();
+    lines.extend(coming(report, "eviction by a kubelet (memory.available)", eviction));
+    lines.extend(coming(report, "the node out of memory", forecast.oom.as_ref()));
     lines.extend(pressure("the node", report.node.last.as_ref().and_then(|node| node.pressure)));
     let cgroup = report.node.cgroup.as_ref().and_then(|cgroup| cgroup.pressure);
     lines.extend(pressure("its cgroup", cgroup));
@@ -59,8 +61,12 @@ fn pressure(whose: &str, pressure: Option<PressureSample>) -> Option<String> {
     })
 }
 
-fn coming(what: &str, deadline: Option<&Deadline>) -> Option<String> {
+fn coming(report: &Report, what: &str, deadline: Option<&Deadline>) -> Option<String> {
     let deadline = deadline.filter(|deadline| deadline.earliest_s < FAR_S)?;
+    // What perhaps never comes is no news where nothing is known to grow.
+    if deadline.latest_s.is_none() && report.verdict.state < State::Suspect {
+        return None;
+    }
     let when = match deadline.latest_s {
         Some(latest_s) => format!("{} to {}", seconds(deadline.earliest_s), seconds(latest_s)),
         None => format!("{} at the earliest, perhaps never", seconds(deadline.earliest_s)),

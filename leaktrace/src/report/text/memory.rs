@@ -55,16 +55,17 @@ fn node(out: &mut String, report: &Report) {
     line(
         out,
         &format!(
-            "          RSS {} -> {}, threads {} -> {}{}, node has {} available of {}",
+            "          RSS {} -> {}, threads {} -> {}{}",
             size(rss.first_bytes),
             size(rss.last_bytes),
             count(rss.threads_first),
             count(rss.threads_last),
             files(report),
-            size(report.node.mem_available_last_bytes),
-            size(report.node.mem_total_bytes),
         ),
     );
+    let available = size(report.node.mem_available_last_bytes);
+    let total = size(report.node.mem_total_bytes);
+    line(out, &format!("          the node has {available} available of {total}"));
 }
 
 /// How many files were open, at both ends.
