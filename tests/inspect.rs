@@ -66,6 +66,12 @@ fn a_leak_from_before_is_found_by_looking() {
         assert_eq!(found["unavailable"], serde_json::json!([]), "{version}");
         assert!(found["goroutines"]["total"].as_u64().unwrap() > 1, "{version}");
         assert!(found["runtime"]["gc_cycles_forced"].as_u64().unwrap() >= 2, "{version}");
+        let lines = found["ledger"]["lines"].as_array().unwrap();
+        let sum: i64 = lines.iter().map(|line| line["bytes"].as_i64().unwrap()).sum();
+        let resident = found["rss_bytes"].as_i64().unwrap();
+        assert!(sum.abs_diff(resident) < 1 << 20, "{version}: {sum} of {resident}: {lines:#?}");
+        let live = lines.iter().find(|line| line["what"] == "go_live").unwrap();
+        assert!(live["bytes"].as_i64().unwrap() > 100_000 * 80, "{version}: {lines:#?}");
         let own = found["own_rss_peak_bytes"].as_u64().unwrap();
         assert!(own < 60 << 20, "{version}: {own} bytes of own memory");
     }

@@ -209,6 +209,11 @@ fn read_all(memory: &Moving, far: bool) -> Reading {
         (subject.limits, subject.times_on) = (LIMITS, TIMES_ON);
     }
     let types = recording.types();
+    // What hangs on contexts is at most all that there is to be followed.
+    if let Ok(Some(reached)) = subject.reached(&types) {
+        assert_eq!(reached.len(), subject.contexts.len());
+    }
+    let _ = subject.arenas().map(|found| assert!(found.resident().exclusive_bytes < 1 << 48));
     // Whatever numbers there are, they are numbers.
     let _ = subject.counters();
     let _ = subject.goroutines(false).map(|read| check_goroutines(&read));

@@ -8,7 +8,7 @@
 
 use std::{
     cell::Cell,
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::{self, File},
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
@@ -21,8 +21,8 @@ use leaktrace::{
         layout::{Layout, for_version},
     },
     memory::{
-        Addresses, ContextReader, HeapProfile, HeapReading, Holders, ReadMemory, RecordedMemory,
-        Runtime, RuntimeCounters, Standing, Types, View, find_holders,
+        Addresses, ArenaUse, ContextReader, HeapProfile, HeapReading, Holders, ReadMemory,
+        ReadPages, RecordedMemory, Runtime, RuntimeCounters, Standing, Types, View, find_holders,
         goroutines::{Goroutines, Limits, Options, Unwind, by_labels, by_stack},
     },
 };
@@ -194,6 +194,21 @@ impl Subject<'_> {
         reader.standings(&asked).map_err(|why| why.to_string())
     }
 
+    /// Bytes that hang on each of the contexts; none where there is too much to follow.
+    pub fn reached(&self, types: &Types<'_>) -> Result<Option<Vec<u64>>, String> {
+        let runtime = self.runtime();
+        let reader = ContextReader::new(&runtime, types).map_err(|why| why.to_string())?;
+        let times = Cell::new(0);
+        let go_on = || times.replace(times.get() + 1) < self.times_on;
+        let holders = HashSet::new();
+        reader.reached_bytes(self.contexts, &holders, &go_on).map_err(|why| why.to_string())
+    }
+
+    /// What the arenas are used for, if every page of the first few is resident.
+    pub fn arenas(&self) -> Result<ArenaUse, String> {
+        ArenaUse::read(&self.runtime(), &FewPages(Cell::new(0))).map_err(|why| why.to_string())
+    }
+
     /// What all readers say.
     pub fn found(&self, types: &Types<'_>) -> Result<Value, String> {
         let by_tables = self.goroutines(true)?;
@@ -205,6 +220,23 @@ impl Subject<'_> {
             "holders": self.holders(types)?,
             "standings": self.standings(types)?,
         }))
+    }
+}
+
+/// A page map that is closed after a few readings.
+struct FewPages(Cell<u32>);
+
+impl ReadPages for FewPages {
+    fn page_bytes(&self) -> u64 {
+        PAGE_BYTES as u64
+    }
+
+    fn entries(&self, _address: u64, entries: &mut [u64]) -> std::io::Result<usize> {
+        if self.0.replace(self.0.get() + 1) >= 16 {
+            return Err(std::io::ErrorKind::PermissionDenied.into());
+        }
+        entries.fill(1 << 63);
+        Ok(entries.len())
     }
 }
 

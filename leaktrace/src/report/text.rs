@@ -4,6 +4,7 @@ mod advice;
 mod forecast;
 mod growth;
 mod heap;
+pub mod ledger;
 mod memory;
 
 use std::fmt::Write as _;

@@ -14,6 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::{executable::Executable, identify, look::Look};
 use crate::{
     display::printable,
+    ledger::Ledger,
     memory::{
         HeapProfile, HeapReading, MemoryError, RuntimeCounters, find_holders,
         goroutines::{CodeFrames, Goroutines, Options},
@@ -24,7 +25,7 @@ use crate::{
         Inspection, SCHEMA_VERSION, goroutine_section, heap_section, pprof,
     },
     signatures::{Families, Program},
-    snapshot::{OwnSample, ProcessSample},
+    snapshot::{CgroupSample, Hierarchies, OwnSample, ProcessSample, ResidentSample},
     symbolize::Symbolizer,
     target::{Selector, Watch, select},
 };
@@ -78,6 +79,7 @@ impl Inspector {
             rss_bytes: sample.rss_bytes,
             rss_anon_bytes: sample.rss_anon_bytes,
             runtime: parts.runtime,
+            ledger: self.ledger(&mut missing),
             heap: parts.heap_section,
             goroutines: parts.goroutine_section,
             holders: parts.holders,
@@ -110,6 +112,17 @@ impl Inspector {
             parts.name(&mut symbolizer, &self.families, self.executable.program());
         }
         parts
+    }
+
+    /// What the process's memory is used for; of one that is not Go, what the kernel tells.
+    fn ledger(&self, missing: &mut Vec<Unavailable>) -> Option<Ledger> {
+        let process = self.watch.process();
+        let cgroup = CgroupSample::read(process, &Hierarchies::find());
+        let runtime = self.look.as_ref().ok().map(Look::runtime);
+        let sample = ResidentSample::read(process, runtime.as_ref(), cgroup.as_ref());
+        let sample = sample
+            .map_err(|why| missing.push(Unavailable::new("what the memory is used for", why)));
+        sample.ok().map(|sample| Ledger::new(&sample))
     }
 
     fn goroutines(&self, look: &Look) -> Result<Goroutines, MemoryError> {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     binary::Frame,
+    ledger::Ledger,
     memory::{
         HeapDropped, HeapEstimate, RuntimeCounters,
         goroutines::{Label, Lost},
@@ -38,6 +39,9 @@ pub struct Inspection {
     pub rss_anon_bytes: Option<u64>,
     /// The runtime's own counters, read from its memory.
     pub runtime: Option<RuntimeCounters>,
+    /// What is resident, as lines that add up.
+    #[serde(default)]
+    pub ledger: Option<Ledger>,
     /// The heap profile, read from memory.
     pub heap: Option<HeapSection>,
     /// All goroutines, read from memory.

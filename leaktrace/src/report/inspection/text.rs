@@ -7,7 +7,7 @@ use crate::{
     binary::Frame,
     display::{bytes, seconds},
     memory::RuntimeCounters,
-    report::text::{BOLD, COLUMNS, DIM, bullet, line, placed, short, tail, wrap},
+    report::text::{BOLD, COLUMNS, DIM, bullet, ledger::ledger, line, placed, short, tail, wrap},
 };
 
 /// Rows of each kind on the page; files have more.
@@ -63,6 +63,9 @@ fn memory(out: &mut String, inspection: &Inspection) {
     line(out, &format!("  {BOLD}MEMORY{BOLD:#}  resident {rss}, of it anonymous {anon}"));
     if let Some(runtime) = &inspection.runtime {
         split(out, runtime);
+    }
+    if let Some(lines) = &inspection.ledger {
+        ledger(out, lines);
     }
     out.push('\n');
 }

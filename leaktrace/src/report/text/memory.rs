@@ -1,9 +1,9 @@
 //! The resident memory: its slope, what it is used for and what grew, and the node's.
 
-use super::{BOLD, DIM, bullet, line, size, tail};
+use super::{BOLD, DIM, bullet, ledger::ledger, line, size, tail};
 use crate::{
-    display::{bytes, printable},
-    ledger::{Group, Line, Part},
+    display::bytes,
+    ledger::Group,
     report::{MemorySection, Report},
 };
 
@@ -16,7 +16,7 @@ pub fn section(out: &mut String, report: &Report) {
     slope(out, report);
     node(out, report);
     if let Some(memory) = &report.memory {
-        ledger(out, memory);
+        ledger(out, &memory.ledger);
         growth(out, memory);
     }
     out.push('\n');
@@ -74,25 +74,6 @@ fn files(report: &Report) -> String {
     match ends {
         Some([Some(first), Some(last)]) => format!(", files {} -> {}", first.count, last.count),
         _ => String::new(),
-    }
-}
-
-/// The lines that add up.
-fn ledger(out: &mut String, memory: &MemorySection) {
-    let part = |line: &Line| format!("{} {}", line.what.label(), bytes(line.bytes as f64));
-    let shown = memory.ledger.lines.iter().filter(|line| line.what != Part::Unexplained);
-    let mut shown: Vec<_> = shown.collect();
-    shown.sort_by_key(|line| std::cmp::Reverse(line.bytes));
-    let mut parts: Vec<_> = shown.into_iter().map(part).collect();
-    parts.push(format!("unexplained {}", bytes(memory.ledger.unexplained_bytes as f64)));
-    let rss = bytes(memory.ledger.rss_bytes as f64);
-    bullet(out, "=", &format!("RSS {rss} = {}", parts.join(" + ")));
-    let kernel: Vec<_> = memory.ledger.kernel.iter().map(part).collect();
-    if !kernel.is_empty() {
-        bullet(out, " ", &format!("not in it: {}", kernel.join(", ")));
-    }
-    for why in &memory.ledger.unavailable {
-        bullet(out, "!", &printable(why.as_bytes()));
     }
 }
 
