@@ -1,5 +1,6 @@
 //! What a look into a process costs: time and own memory on 100,000 goroutines and on 10,000 heap
-//! sites (`SERVED`), and what a busy target (`CHURN`) notices of it. Run by `cargo xtask bench`,
+//! sites (`SERVED`), how much less another reading of the same goroutines costs, and what a busy
+//! target (`CHURN`) notices of it. Run by `cargo xtask bench`,
 //! as root.
 //!
 //! Non-goals: passing or failing.
@@ -13,6 +14,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use leaktrace::{
+    memory::goroutines::{CodeFrames, GoroutineReader, Limits},
+    session::{Executable, Look},
+    target::{Identity, Selector, Watch, select},
+};
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 
 const LOOKS: usize = 5;
@@ -33,6 +40,8 @@ fn main() -> Result<()> {
     look_at(&served, "100,000 contexts", &["contexts", "100000"], |found| {
         format!("{} children", found["holders"]["top"][0]["children"])
     })?;
+    println!();
+    ["0", "12"].iter().try_for_each(|depth| read_again(&served, depth))?;
     let (mut quiet, mut watched) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         // Taking turns: whatever warms up or tires hits both alike.
@@ -68,6 +77,42 @@ fn look_at(
     let peak = looks.iter().filter_map(|look| look["own_rss_peak_bytes"].as_f64());
     let peak_mib = peak.fold(0.0, f64::max) / f64::from(1 << 20);
     println!("{what:<34} {seconds:>6.3}  {peak_mib:>9.1} MiB    {}", found(&looks[0]));
+    Ok(())
+}
+
+/// The CPU time that this thread has had: what others do on the machine does not count.
+fn cpu_s() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// What a reading costs in which no goroutine has moved since the one before, beside the first; they
+/// wait in `depth` more calls than the fewest there can be.
+fn read_again(served: &Path, depth: &str) -> Result<()> {
+    let target = Target::start(served, &["goroutines", "100000", depth])?;
+    let process = select(&Selector::Pid(target.child.id() as i32))?;
+    let identity = Identity::of(&process)?;
+    let watch = Watch::new(process, identity);
+    let executable = Executable::of(&watch)?;
+    let look = Look::open(watch.process(), &executable)?;
+    let (file, _, go) = executable.go().context("no Go program")?;
+    let frames = CodeFrames::new(file, &go.table, executable.bias().context("no bias")?);
+    let (mut first, mut again, mut walked) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..LOOKS {
+        let mut reader = GoroutineReader::new(Limits::default());
+        for reading in 0..=LOOKS {
+            let seconds = if reading == 0 { &mut first } else { &mut again };
+            let begin = cpu_s();
+            walked = reader.read(&look.runtime(), Some(&frames))?.walked;
+            seconds.push(cpu_s() - begin);
+        }
+    }
+    let (first, again) = (median(first), median(again));
+    println!(
+        "100,000 goroutines in {depth} more calls: read in {first:.3} s of CPU, again in {again:.4} s \
+         ({:.1} %), {walked} stacks walked",
+        100.0 * again / first
+    );
     Ok(())
 }
 

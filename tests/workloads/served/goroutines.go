@@ -14,8 +14,8 @@ import (
 )
 
 // goroutines starts goroutines that wait in every way there is, and leaks as
-// many at one line as its argument says. "churn" and "quiet" start and end
-// goroutines that come and go.
+// many at one line as its first argument says, in calls as deep as the second
+// says. "churn" and "quiet" start and end goroutines that come and go.
 type goroutines struct {
 	never  chan int // nobody sends
 	full   chan int // nobody receives
@@ -30,9 +30,12 @@ type goroutines struct {
 func init() { parts["goroutines"] = &goroutines{never: make(chan int), full: make(chan int)} }
 
 func (g *goroutines) setUp(args []string) {
-	leaks := 100
+	leaks, depth := 100, 0
 	if len(args) > 0 {
 		leaks, _ = strconv.Atoi(args[0])
+	}
+	if len(args) > 1 {
+		depth, _ = strconv.Atoi(args[1])
 	}
 	g.mu.Lock()
 	g.rw.Lock()
@@ -42,7 +45,7 @@ func (g *goroutines) setUp(args []string) {
 	g.blockInSystem()
 	g.label()
 	for i := 0; i < leaks; i++ {
-		go g.leak(i)
+		go g.leak(depth)
 	}
 	settle()
 }
@@ -148,7 +151,12 @@ func (g *goroutines) label() {
 func (g *goroutines) inherits() { <-g.never }
 
 //go:noinline
-func (g *goroutines) leak(int) { <-g.never }
+func (g *goroutines) leak(depth int) {
+	if depth > 0 {
+		recurse(depth, g.never)
+	}
+	<-g.never
+}
 
 func (g *goroutines) outer() { g.middle() } // inlined
 

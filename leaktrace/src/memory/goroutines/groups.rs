@@ -107,6 +107,7 @@ mod tests {
     fn goroutine(id: u64, status: Status, since: u64, stack: u32) -> Goroutine {
         Goroutine {
             id,
+            slot: 0,
             status,
             wait_reason: None,
             waiting_since_ns: since,
@@ -114,6 +115,7 @@ mod tests {
             creator_pc: 0x100 + id % 2,
             start_pc: 0x200,
             locked_to_thread: false,
+            stack_bytes: 2048,
             labels: None,
             stack: Stack::Known(StackId(stack)),
         }

@@ -1,7 +1,10 @@
 //! Profiler labels (`runtime/pprof.Do`): the pointer of a goroutine in, its labels out; and all
 //! different sets of them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use super::LabelsId;
 use crate::{
@@ -158,9 +161,7 @@ impl LabelSets {
         if let Some(id) = self.ids.get(labels) {
             return Some(*id);
         }
-        let cost = |label: &Label| label.key.len() + label.value.len() + KEEPING_BYTES;
-        let bytes = KEEPING_BYTES + labels.iter().map(cost).sum::<usize>();
-        self.bytes_left = self.bytes_left.checked_sub(bytes)?;
+        self.bytes_left = self.bytes_left.checked_sub(bytes(labels))?;
         let id = LabelsId(u32::try_from(self.list.len()).ok()?);
         let labels: Arc<[Label]> = labels.into();
         self.list.push(Arc::clone(&labels));
@@ -168,8 +169,34 @@ impl LabelSets {
         Some(id)
     }
 
-    /// The sets by their numbers.
-    pub fn into_list(self) -> Vec<Arc<[Label]>> {
-        self.list
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.list.len()
     }
+
+    /// The sets by their numbers.
+    pub fn list(&self) -> Vec<Arc<[Label]>> {
+        self.list.clone()
+    }
+
+    /// Forgets all but `used`; gives their new numbers by the old ones.
+    pub fn retain(&mut self, used: impl Iterator<Item = LabelsId>) -> HashMap<LabelsId, LabelsId> {
+        let old = std::mem::take(&mut self.list);
+        self.bytes_left += old.iter().map(|labels| bytes(labels)).sum::<usize>();
+        self.ids.clear();
+        let mut renumbered = HashMap::new();
+        for id in used {
+            let Some(labels) = old.get(id.0 as usize) else { continue };
+            if let Entry::Vacant(entry) = renumbered.entry(id) {
+                self.keep(labels).map(|new| *entry.insert(new));
+            }
+        }
+        renumbered
+    }
+}
+
+/// What a set costs.
+fn bytes(labels: &[Label]) -> usize {
+    let cost = |label: &Label| label.key.len() + label.value.len() + KEEPING_BYTES;
+    KEEPING_BYTES + labels.iter().map(cost).sum::<usize>()
 }

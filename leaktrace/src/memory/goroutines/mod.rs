@@ -8,6 +8,7 @@
 
 mod code;
 mod groups;
+mod kept;
 mod labels;
 mod raw;
 mod reader;
@@ -15,13 +16,16 @@ mod stacks;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 pub use code::{CodeFrames, Unwind};
 pub use groups::{
     Creation, Group, by_creation, by_labels, by_profile, by_stack, by_state, group_by,
 };
+pub use kept::GoroutineReader;
 pub use labels::Label;
+
+use kept::Kept;
 
 use super::{MemoryError, Runtime};
 use crate::binary::{StackFrame, layout::goroutines::WaitReason};
@@ -106,6 +110,26 @@ pub enum Stack {
     Unknown(NoStack),
 }
 
+impl Stack {
+    /// The number of what is known of it.
+    const fn id(self) -> Option<StackId> {
+        match self {
+            Self::Known(id) | Self::Cut(id) => Some(id),
+            Self::Unknown(_) => None,
+        }
+    }
+
+    /// The same by its new number.
+    fn renumbered(self, numbers: &HashMap<StackId, StackId>) -> Self {
+        let new = |id: &StackId| numbers.get(id).copied();
+        match self {
+            Self::Known(id) => new(&id).map_or(Self::Unknown(NoStack::BeyondLimit), Self::Known),
+            Self::Cut(id) => new(&id).map_or(Self::Unknown(NoStack::BeyondLimit), Self::Cut),
+            unknown @ Self::Unknown(_) => unknown,
+        }
+    }
+}
+
 /// Why a stack is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NoStack {
@@ -145,6 +169,8 @@ pub struct LabelsId(u32);
 pub struct Goroutine {
     /// Its number, never given out twice.
     pub id: u64,
+    /// Where it is in the list of all (`runtime.allgs`). An ended one leaves its slot to another.
+    pub slot: u32,
     /// What it does.
     pub status: Status,
     /// What it waits for; only while it waits.
@@ -160,6 +186,8 @@ pub struct Goroutine {
     pub start_pc: u64,
     /// Only it runs on its thread.
     pub locked_to_thread: bool,
+    /// Bytes that its stack takes up.
+    pub stack_bytes: u64,
     /// Its profiler labels, if it has any, for [`Goroutines::labels`].
     pub labels: Option<LabelsId>,
     /// Its stack.
@@ -207,10 +235,12 @@ pub struct Lost {
 /// All goroutines of a process.
 #[derive(Debug, Clone, Default)]
 pub struct Goroutines {
-    /// By their numbers.
+    /// By their numbers; those of a [`GoroutineReader`] by their slots.
     pub list: Vec<Goroutine>,
     /// What could not be had.
     pub lost: Lost,
+    /// Stacks that were walked; those of goroutines that stand where they did before need not be.
+    pub walked: u64,
     stacks: Vec<Arc<[u64]>>,
     labels: Vec<Arc<[Label]>>,
 }
@@ -221,7 +251,12 @@ impl Goroutines {
     /// # Errors
     /// A variable was not located, the memory is closed, or reading takes too much work.
     pub fn read(runtime: &Runtime<'_>, options: &Options<'_>) -> Result<Self, MemoryError> {
-        reader::read(runtime, options)
+        let mut read = reader::read(runtime, options, &mut Kept::new(&options.limits))?;
+        read.list.sort_unstable_by_key(|goroutine| goroutine.id);
+        let found = read.list.len();
+        read.list.dedup_by_key(|goroutine| goroutine.id);
+        read.lost.duplicates = (found - read.list.len()) as u64;
+        Ok(read)
     }
 
     /// Addresses of a stack, innermost first: where the goroutine goes on, then return addresses.
@@ -231,10 +266,7 @@ impl Goroutines {
 
     /// The part of a goroutine's stack that is known.
     pub fn stack_of(&self, stack: Stack) -> &[u64] {
-        match stack {
-            Stack::Known(id) | Stack::Cut(id) => self.stack(id),
-            Stack::Unknown(_) => &[],
-        }
+        stack.id().map_or(&[], |id| self.stack(id))
     }
 
     /// Labels by their keys.

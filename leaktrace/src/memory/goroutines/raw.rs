@@ -33,6 +33,10 @@ pub struct RawG {
     pub start_pc: u64,
     pub locked_to_thread: bool,
     pub labels: u64,
+    /// Length of its stack.
+    pub stack_bytes: u64,
+    /// How often it stopped running: the last byte of a count that begins anywhere.
+    pub stops: u8,
     pub start: Start,
 }
 
@@ -58,9 +62,13 @@ impl RawG {
     }
 }
 
-/// Bytes of a `g` that are needed.
+/// Bytes of a `g` that are needed: up to its last field that is.
 pub fn bytes(layout: &Layout) -> usize {
-    layout.goroutines.g.bytes.min(G_BYTES_MAX) as usize
+    let g = &layout.goroutines.g;
+    let last =
+        [g.sched_bp, g.syscallbp.unwrap_or(0), g.tracking_seq, g.startpc, g.labels, g.lockedm];
+    let needed = last.into_iter().max().unwrap_or(0) + 8;
+    needed.min(g.bytes).min(G_BYTES_MAX) as usize
 }
 
 fn word(bytes: &[u8], at: u64) -> u64 {
@@ -88,6 +96,8 @@ pub fn parse(bytes: &[u8], layout: &Layout) -> Slot {
         start_pc: word(bytes, g.startpc),
         locked_to_thread: word(bytes, g.lockedm) != 0,
         labels: word(bytes, g.labels),
+        stack_bytes: word(bytes, g.stack_hi).wrapping_sub(word(bytes, g.stack_lo)),
+        stops: word(bytes, g.tracking_seq) as u8,
         start: start(bytes, g),
     };
     if raw.id != 0 && stack_is_sane(bytes, g, &raw) { Slot::Alive(raw) } else { Slot::Invalid }

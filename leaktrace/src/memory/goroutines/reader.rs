@@ -1,13 +1,15 @@
 //! The list of all goroutines (`runtime.allgs`), a batch at a time.
 //!
 //! A batch is read in three rounds: every `g`, then every stack, then every `g` again. What is not
-//! as it was is read again by itself, a few times.
+//! as it was is read again by itself, a few times. What stands where an earlier reading saw it is
+//! taken from there.
 
 use super::{
     Goroutine, Goroutines, LabelsId, Lost, NoStack, Options, Stack, Status,
-    labels::{self, Label, LabelSets},
+    kept::Kept,
+    labels::{self, Label},
     raw::{self, RawG, Slot},
-    stacks::{Stacks, Walk, Walker},
+    stacks::{Walk, Walker},
 };
 use crate::{
     binary::RuntimeVariable,
@@ -20,24 +22,39 @@ const BATCH: usize = 256;
 /// How often one goroutine is read that changes under the reader.
 const TRIES: usize = 4;
 
-/// All goroutines of `runtime`.
+/// What hangs from a goroutine.
+#[derive(Clone, Copy)]
+pub struct Found {
+    pub stack: Stack,
+    pub labels: Option<LabelsId>,
+}
+
+impl Found {
+    pub const NOTHING: Self = Self { stack: Stack::Unknown(NoStack::Torn), labels: None };
+}
+
+/// All goroutines of `runtime`, with what is `kept` of earlier readings.
 ///
 /// # Errors
 /// As [`Goroutines::read`].
-pub fn read(runtime: &Runtime<'_>, options: &Options<'_>) -> Result<Goroutines, MemoryError> {
+pub fn read(
+    runtime: &Runtime<'_>,
+    options: &Options<'_>,
+    kept: &mut Kept,
+) -> Result<Goroutines, MemoryError> {
     // The runtime publishes the list before its length.
     let count = runtime.view.u64(runtime.addresses.of(RuntimeVariable::GoroutineCount)?)?;
     let list = runtime.addresses.of(RuntimeVariable::Goroutines)?;
     let wanted = usize::try_from(count).unwrap_or(usize::MAX).min(options.limits.slots);
-    let mut reader = Reader::new(runtime, options);
+    let mut reader = Reader::new(runtime, options, kept);
     reader.lost.slots_beyond_limit = count - wanted as u64;
     for first in (0..wanted).step_by(BATCH) {
-        runtime.view.refresh();
-        // The list moves when it grows; its slots stay in order.
-        let at = runtime.view.u64(list)?.wrapping_add(first as u64 * 8);
+        // The list moves when it grows, and its old place becomes something else; its slots stay in
+        // order.
+        let at = reader.word_now(list)?.wrapping_add(first as u64 * 8);
         let slots = BATCH.min(wanted - first);
         match runtime.view.words(at, slots) {
-            Ok(pointers) => reader.batch(&pointers)?,
+            Ok(pointers) => reader.batch(first, &pointers)?,
             Err(MemoryError::Unmapped { .. }) => {
                 // Nothing behind it is mapped either: the length was no length.
                 reader.lost.slots_unreadable = (wanted - first) as u64;
@@ -51,6 +68,7 @@ pub fn read(runtime: &Runtime<'_>, options: &Options<'_>) -> Result<Goroutines, 
 
 /// A goroutine that was read once.
 struct Reading {
+    slot: usize,
     address: u64,
     raw: RawG,
     walk: Walk,
@@ -64,38 +82,42 @@ struct Reader<'a> {
     walker: Walker<'a>,
     /// Room for one `g`.
     bytes: Vec<u8>,
-    stacks: Stacks,
-    labels: LabelSets,
+    kept: &'a mut Kept,
     list: Vec<Goroutine>,
+    walked: u64,
     lost: Lost,
 }
 
 impl<'a> Reader<'a> {
-    fn new(runtime: &'a Runtime<'a>, options: &Options<'a>) -> Self {
-        let limits = &options.limits;
-        let frames = limits.frames;
+    fn new(runtime: &'a Runtime<'a>, options: &Options<'a>, kept: &'a mut Kept) -> Self {
+        let frames = options.limits.frames;
         Self {
             runtime,
             walker: Walker::new(&runtime.view, options.unwind, runtime.machine, frames),
             bytes: vec![0; raw::bytes(&runtime.layout)],
-            stacks: Stacks::new(limits.stack_words),
-            labels: LabelSets::new(limits.label_bytes),
-            list: Vec::new(),
+            list: Vec::with_capacity(kept.alive_last()),
+            kept,
+            walked: 0,
             lost: Lost::default(),
         }
     }
 
-    fn batch(&mut self, pointers: &[u64]) -> Result<(), MemoryError> {
-        let (mut raws, mut pcs) = (Vec::new(), Vec::new());
-        for address in pointers {
+    fn batch(&mut self, first: usize, pointers: &[u64]) -> Result<(), MemoryError> {
+        let (mut moved, mut pcs, before) = (Vec::new(), Vec::new(), self.list.len());
+        for (slot, address) in (first..).zip(pointers) {
             match self.slot(*address)? {
-                Some(Slot::Alive(raw)) => raws.push((*address, raw)),
-                Some(Slot::Unused) => {}
-                Some(Slot::Invalid) => self.again(*address)?,
+                Some(Slot::Alive(raw)) => match self.kept.standing(slot, &raw) {
+                    Some(found) => self.push(slot, &raw, found),
+                    None => moved.push((slot, *address, raw)),
+                },
+                Some(Slot::Unused) => self.kept.forget(slot),
+                Some(Slot::Invalid) => self.again(slot, *address)?,
                 None => self.lost.slots_unreadable += 1,
             }
         }
-        let readings = raws.into_iter().map(|(address, raw)| self.reading(address, raw, &mut pcs));
+        let readings = moved
+            .into_iter()
+            .map(|(slot, address, raw)| self.reading(slot, address, raw, &mut pcs));
         let readings = readings.collect::<Result<Vec<_>, _>>()?;
         self.runtime.view.refresh();
         let mut begin = 0;
@@ -106,10 +128,23 @@ impl<'a> Reader<'a> {
                 Some(Slot::Alive(now)) if now.stands_as(&reading.raw) => {
                     self.keep(&reading, walked);
                 }
-                _ => self.again(reading.address)?,
+                _ => self.again(reading.slot, reading.address)?,
             }
         }
+        // Those that moved came last.
+        self.list[before..].sort_unstable_by_key(|goroutine| goroutine.slot);
         Ok(())
+    }
+
+    /// The word at `address`, as it is now.
+    fn word_now(&self, address: u64) -> Result<u64, MemoryError> {
+        let mut word = [0; 8];
+        let read = self.runtime.view.read_once(address, &mut word)?;
+        if read < word.len() {
+            Err(MemoryError::Unmapped { address })
+        } else {
+            Ok(u64::from_le_bytes(word))
+        }
     }
 
     /// What the `g` at `address` is; none if no memory is there.
@@ -135,6 +170,7 @@ impl<'a> Reader<'a> {
     /// Reads what hangs from a `g`; its stack goes behind `pcs`.
     fn reading(
         &mut self,
+        slot: usize,
         address: u64,
         raw: RawG,
         pcs: &mut Vec<u64>,
@@ -142,7 +178,10 @@ impl<'a> Reader<'a> {
         let walk = match raw.status {
             Status::Running => Walk::None(NoStack::Running),
             Status::CopyStack => Walk::None(NoStack::Torn),
-            _ => self.walker.walk(&raw.start, pcs)?,
+            _ => {
+                self.walked += 1;
+                self.walker.walk(&raw.start, pcs)?
+            }
         };
         let runtime = self.runtime;
         let labels = match raw.labels {
@@ -153,11 +192,11 @@ impl<'a> Reader<'a> {
                 Err(why) => return Err(why),
             },
         };
-        Ok(Reading { address, raw, walk, pcs_end: pcs.len(), labels })
+        Ok(Reading { slot, address, raw, walk, pcs_end: pcs.len(), labels })
     }
 
     /// Reads one goroutine until it stands still for as long as that takes.
-    fn again(&mut self, address: u64) -> Result<(), MemoryError> {
+    fn again(&mut self, slot: usize, address: u64) -> Result<(), MemoryError> {
         let (mut pcs, mut moving, mut valid) = (Vec::new(), None, false);
         for _ in 0..TRIES {
             let raw = match self.slot_now(address)? {
@@ -167,7 +206,7 @@ impl<'a> Reader<'a> {
             };
             valid = true;
             pcs.clear();
-            let reading = self.reading(address, raw, &mut pcs)?;
+            let reading = self.reading(slot, address, raw, &mut pcs)?;
             match self.slot_now(address)? {
                 Slot::Alive(now) if now.stands_as(&raw) => {
                     self.keep(&reading, &pcs);
@@ -190,16 +229,24 @@ impl<'a> Reader<'a> {
     }
 
     fn keep(&mut self, reading: &Reading, pcs: &[u64]) {
-        let raw = &reading.raw;
-        let stack = self.stacks.keep(reading.walk, pcs);
-        self.lost.stacks_cut += u64::from(matches!(stack, Stack::Cut(_)));
+        let stack = self.kept.stacks.keep(reading.walk, pcs);
         let beyond = stack == Stack::Unknown(NoStack::BeyondLimit);
         self.lost.stacks_beyond_limit += u64::from(beyond);
-        let waits = matches!(raw.status, Status::Waiting | Status::Leaked);
         let labels = self.labels_id(reading.labels.as_deref());
+        let found = Found { stack, labels };
+        let has_none = reading.labels.as_deref().is_some_and(<[Label]>::is_empty);
+        let is_whole = labels.is_some() || has_none;
+        self.kept.note(reading.slot, &reading.raw, is_whole.then_some(found));
+        self.push(reading.slot, &reading.raw, found);
+    }
+
+    fn push(&mut self, slot: usize, raw: &RawG, found: Found) {
+        let waits = matches!(raw.status, Status::Waiting | Status::Leaked);
         let reason = self.runtime.layout.wait_reasons.get(usize::from(raw.reason));
+        self.lost.stacks_cut += u64::from(matches!(found.stack, Stack::Cut(_)));
         self.list.push(Goroutine {
             id: raw.id,
+            slot: slot as u32,
             status: raw.status,
             wait_reason: reason.filter(|_| waits),
             waiting_since_ns: raw.waiting_since_ns,
@@ -207,8 +254,9 @@ impl<'a> Reader<'a> {
             creator_pc: raw.creator_pc,
             start_pc: raw.start_pc,
             locked_to_thread: raw.locked_to_thread,
-            labels,
-            stack,
+            stack_bytes: raw.stack_bytes,
+            labels: found.labels,
+            stack: found.stack,
         });
     }
 
@@ -216,23 +264,20 @@ impl<'a> Reader<'a> {
     fn labels_id(&mut self, labels: Option<&[Label]>) -> Option<LabelsId> {
         let kept = match labels {
             Some([]) => return None,
-            Some(labels) => self.labels.keep(labels),
+            Some(labels) => self.kept.labels.keep(labels),
             None => None,
         };
         self.lost.labels += u64::from(kept.is_none());
         kept
     }
 
-    fn finish(mut self) -> Goroutines {
-        self.list.sort_unstable_by_key(|goroutine| goroutine.id);
-        let found = self.list.len();
-        self.list.dedup_by_key(|goroutine| goroutine.id);
-        self.lost.duplicates = (found - self.list.len()) as u64;
+    fn finish(self) -> Goroutines {
         Goroutines {
             list: self.list,
             lost: self.lost,
-            stacks: self.stacks.into_list(),
-            labels: self.labels.into_list(),
+            walked: self.walked,
+            stacks: self.kept.stacks.list(),
+            labels: self.kept.labels.list(),
         }
     }
 }

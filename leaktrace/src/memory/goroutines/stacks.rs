@@ -1,6 +1,9 @@
 //! The stack of one goroutine: where it stands in, return addresses out; and all different stacks.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use super::{NoStack, Stack, StackId, Unwind, raw::Start};
 use crate::{
@@ -12,6 +15,8 @@ use crate::{
 const CHUNK_BYTES: u64 = 4096;
 /// What keeping a stack costs besides its addresses, in words.
 const KEEPING_WORDS: usize = 8;
+/// Frames of a deep stack.
+const FRAMES_USUAL: usize = 64;
 
 /// How a walk ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,8 +186,33 @@ impl Stacks {
         Some(id)
     }
 
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there may be no room for another.
+    pub const fn is_full(&self) -> bool {
+        self.words_left < KEEPING_WORDS + FRAMES_USUAL
+    }
+
     /// The stacks by their numbers.
-    pub fn into_list(self) -> Vec<Arc<[u64]>> {
-        self.list
+    pub fn list(&self) -> Vec<Arc<[u64]>> {
+        self.list.clone()
+    }
+
+    /// Forgets all but `used`; gives their new numbers by the old ones.
+    pub fn retain(&mut self, used: impl Iterator<Item = StackId>) -> HashMap<StackId, StackId> {
+        let old = std::mem::take(&mut self.list);
+        self.words_left += old.iter().map(|pcs| pcs.len() + KEEPING_WORDS).sum::<usize>();
+        self.ids.clear();
+        let mut renumbered = HashMap::new();
+        for id in used {
+            let Some(pcs) = old.get(id.0 as usize) else { continue };
+            if let Entry::Vacant(entry) = renumbered.entry(id) {
+                self.id(pcs).map(|new| *entry.insert(new));
+            }
+        }
+        renumbered
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::{Goroutines, Limits, NoStack, Options, Stack, StackFrame, Status, Unwind};
+use super::{
+    GoroutineReader, Goroutines, Limits, NoStack, Options, Stack, StackFrame, Status, Unwind,
+};
 use crate::{
     binary::{
         Machine, RuntimeVariable,
@@ -55,18 +57,24 @@ impl Process {
         self.memory.put_words(G + index * 0x400 + field, &[value]);
     }
 
-    fn read_by(&self, options: &Options<'_>) -> Result<Goroutines, MemoryError> {
+    fn with_runtime<T>(&self, read: impl FnOnce(&Runtime<'_>) -> T) -> T {
         let known = [(RuntimeVariable::GoroutineCount, COUNT), (RuntimeVariable::Goroutines, LIST)];
         let addresses = Addresses::new(known.map(|(variable, at)| (variable, Ok(at))), 0);
-        Goroutines::read(
-            &Runtime {
-                view: View::new(&self.memory),
-                layout: self.layout,
-                machine: Machine::Amd64,
-                addresses: &addresses,
-            },
-            options,
-        )
+        read(&Runtime {
+            view: View::new(&self.memory),
+            layout: self.layout,
+            machine: Machine::Amd64,
+            addresses: &addresses,
+        })
+    }
+
+    fn read_by(&self, options: &Options<'_>) -> Result<Goroutines, MemoryError> {
+        self.with_runtime(|runtime| Goroutines::read(runtime, options))
+    }
+
+    /// With what `reader` knows of earlier readings.
+    fn read_again(&self, reader: &mut GoroutineReader) -> Goroutines {
+        self.with_runtime(|runtime| reader.read(runtime, None)).unwrap()
     }
 
     fn read(&self) -> Goroutines {
@@ -293,5 +301,61 @@ fn labels_that_are_none_are_counted() {
                 layout.minor
             );
         }
+    }
+}
+
+#[test]
+fn only_what_moved_is_walked_again() {
+    for layout in every_version() {
+        let mut process = Process::new(layout, 4);
+        put_labels(&mut process);
+        let mut reader = GoroutineReader::new(Limits::default());
+        let first = process.read_again(&mut reader);
+        assert_eq!((first.walked, first.list.len()), (4, 4));
+        let again = process.read_again(&mut reader);
+        assert_eq!((again.walked, &again.list), (0, &first.list));
+        assert_eq!(again.labels(again.list[0].labels).len(), 2);
+        // It ran, came back to the same place, and was called from elsewhere.
+        let sp = STACK + 2 * STACK_BYTES - 0x40;
+        process.memory.put_words(sp + 0x10, &[0x601]);
+        process.set(1, layout.goroutines.g.tracking_seq, 1);
+        let moved = process.read_again(&mut reader);
+        assert_eq!(moved.walked, 1);
+        assert_eq!(moved.stack_of(moved.list[1].stack), [0x500, 0x601, 0x700]);
+        assert_eq!(moved.stack_of(moved.list[0].stack), [0x500, 0x600, 0x700]);
+        assert_eq!(process.read_again(&mut reader).walked, 0);
+    }
+}
+
+#[test]
+fn another_goroutine_in_the_same_slot_is_another() {
+    let g = newest().goroutines.g;
+    let mut process = Process::new(newest(), 2);
+    let mut reader = GoroutineReader::new(Limits::default());
+    process.read_again(&mut reader);
+    process.set(0, g.goid, 17);
+    process.set(1, g.atomicstatus, 6);
+    let other = process.read_again(&mut reader);
+    let ids: Vec<_> = other.list.iter().map(|one| one.id).collect();
+    assert_eq!((ids.as_slice(), other.walked), (&[17][..], 1));
+    process.set(1, g.atomicstatus, 4);
+    assert_eq!(process.read_again(&mut reader).walked, 1, "what ended was forgotten");
+}
+
+/// A trace that goes on for days must not keep every stack that it ever saw.
+#[test]
+fn stacks_that_nobody_has_any_more_make_room() {
+    let g = newest().goroutines.g;
+    let mut process = Process::new(newest(), 3);
+    put_labels(&mut process);
+    let mut reader = GoroutineReader::new(Limits { stack_words: 1000, ..Limits::default() });
+    for round in 0..500 {
+        process.set(1, g.sched_pc, 0x1000 + round);
+        let read = process.read_again(&mut reader);
+        assert_eq!(read.lost, super::Lost::default(), "round {round}");
+        assert_eq!(read.stack_of(read.list[0].stack), [0x500, 0x600, 0x700]);
+        assert_eq!(read.stack_of(read.list[1].stack)[0], 0x1000 + round);
+        assert_eq!((read.walked, read.stack_count() < 95), (if round == 0 { 3 } else { 1 }, true));
+        assert_eq!(read.labels(read.list[2].labels).len(), 2);
     }
 }

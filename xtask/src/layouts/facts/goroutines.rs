@@ -25,6 +25,7 @@ pub const GROUPS: [Group; 5] = [
             offset(&["goid"]),
             offset(&["waitsince"]),
             offset(&["waitreason"]),
+            offset(&["trackingSeq"]),
             offset(&["lockedm"]),
             offset(&["parentGoid"]),
             offset(&["gopc"]),

@@ -61,6 +61,9 @@ pub struct G {
     pub waitsince: u64,
     /// Number of the [`WaitReason`], 1 byte.
     pub waitreason: u64,
+    /// How often it stopped running, 1 byte; it begins with any number (`casgstatus`,
+    /// runtime/proc.go).
+    pub tracking_seq: u64,
     /// Address of the [`M`] it is locked to; else 0.
     pub lockedm: u64,
     /// `goid` of its creator.
