@@ -98,6 +98,8 @@ impl Watch {
     pub fn state(&self) -> State {
         match self.process.stat() {
             Ok(stat) if matches!(stat.state, 'Z' | 'X') => State::Ended,
+            // On its way to its end it has let go of its memory (`do_task_stat`, fs/proc/array.c).
+            Ok(stat) if stat.startstack == 0 && self.identity.stack_start != 0 => State::Ended,
             Ok(stat) if stat.startstack != self.identity.stack_start => State::Replaced,
             Ok(_) => match exe_inode(self.identity.pid) {
                 Ok(inode) if inode != self.identity.exe_inode => State::Replaced,
