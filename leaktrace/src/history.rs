@@ -3,12 +3,17 @@
 //! When the bound is reached, every other point is dropped, so a day's trace costs the same
 //! memory as a minute's and still spans the whole window. Non-goals: interpreting the series.
 
+mod goroutines;
+
 use std::collections::HashMap;
+
+pub use goroutines::{GoroutineHistory, GoroutineSeries, LABELS_MAX};
 
 use crate::{
     memory::RuntimeCounters,
     snapshot::{
-        CgroupSample, ContextSample, Instant, NodeSample, ProcessSample, SiteSample, Snapshot,
+        CgroupSample, ContextSample, GoroutineSample, Instant, NodeSample, ProcessSample, SiteSample,
+        Snapshot,
     },
 };
 
@@ -59,14 +64,20 @@ pub struct History {
     points: Vec<Point>,
     sites: HashMap<u64, SiteSeries>,
     contexts: Option<ContextSample>,
+    goroutines: GoroutineHistory,
     snapshots: u64,
 }
 
 impl History {
     /// Begins at `start`, with nothing seen.
     pub fn new(start: Instant) -> Self {
-        let (points, sites) = (Vec::new(), HashMap::new());
-        Self { start, end: start, points, sites, contexts: None, snapshots: 0 }
+        let (points, sites, goroutines) = Default::default();
+        Self { start, end: start, points, sites, contexts: None, goroutines, snapshots: 0 }
+    }
+
+    /// Adds a reading of the goroutines, which may be taken less often than snapshots.
+    pub fn push_goroutines(&mut self, at: Instant, sample: GoroutineSample) {
+        self.goroutines.push(at.seconds_since(&self.start), sample);
     }
 
     /// Adds a snapshot.
@@ -150,6 +161,11 @@ impl History {
     /// Every site seen, by hash.
     pub const fn sites(&self) -> &HashMap<u64, SiteSeries> {
         &self.sites
+    }
+
+    /// The goroutines.
+    pub const fn goroutines(&self) -> &GoroutineHistory {
+        &self.goroutines
     }
 
     /// Totals of the newest sample (its sites are in [`History::sites`]).

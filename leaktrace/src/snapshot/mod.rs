@@ -5,6 +5,7 @@
 mod cgroup;
 mod contexts;
 mod growth;
+mod goroutines;
 mod holding;
 mod kernel;
 mod mappings;
@@ -16,12 +17,14 @@ mod pressure;
 mod process;
 mod resident;
 mod threads;
+mod survey;
 
 pub use cgroup::{
     CgroupLevel, CgroupLimit, CgroupPlace, CgroupSample, CgroupStat, CgroupVersion, Hierarchies,
 };
 pub use contexts::{ContextKind, ContextNature, ContextParent, ContextSample, SiteSample};
 pub use growth::{FaultSite, FaultsHow, GrowthSample, MappingSite, MappingTotal, kind_at};
+pub use goroutines::{GoroutineSample, GoroutineSiteSample, GoroutineTracker, OTHER_SITES};
 pub use holding::{HolderSample, HoldingSample};
 pub use kernel::KernelSample;
 pub use mappings::{
@@ -36,6 +39,7 @@ pub use pressure::{PressureSample, Stall};
 pub use process::{ProcessSample, RollupSample};
 pub use resident::{GoSample, ResidentSample};
 pub use threads::{FilesSample, StackPointers};
+pub use survey::{AGES_S, GoroutinePlace, GoroutineSurvey, survey};
 
 use std::time::SystemTime;
 

@@ -5,20 +5,21 @@ use std::collections::HashMap;
 use super::{
     RssGrowth, RssShape, SiteEvidence, SiteJudgement, SiteState, State, Verdict,
     explained::{explained, leaking_bytes},
+    balance::{BALANCE_PARTS, balances},
     reasons,
     site::{OLD_MIN, TWO_COLLECTIONS_S, judge},
 };
 use crate::{
     display::bytes,
     history::History,
-    model::{poisson_difference_noise, poisson_mean_for_at_least},
+    model::poisson_mean_for_at_least,
     snapshot::{ContextNature, ContextSample, HoldingSample},
 };
 
 /// Shorter windows say nothing at all.
 pub const WINDOW_MIN_S: f64 = 10.0;
 /// "No leak" from contexts needs this.
-const NO_LEAK_WINDOW_MIN_S: f64 = 20.0;
+pub const NO_LEAK_WINDOW_MIN_S: f64 = 20.0;
 /// "No leak" from the RSS alone needs this.
 const NO_LEAK_RSS_WINDOW_MIN_S: f64 = 300.0;
 /// A process younger than this many windows when tracing began may still be filling up what it
@@ -26,17 +27,13 @@ const NO_LEAK_RSS_WINDOW_MIN_S: f64 = 300.0;
 const YOUNG_WINDOWS: f64 = 4.0;
 /// From this share of lost probe hits on, nothing is claimed with confidence.
 const LOSS_RATIO_MAX: f64 = 0.01;
-/// At least this share of the growth must remain when the releases of contexts made before
-/// tracing are taken off: a process that keeps contexts for minutes releases older ones as fast
-/// as it makes new ones.
-const BALANCE_RATIO: f64 = 0.5;
 /// Share of the window that must lie before the horizon for "no leak".
-const FLOOR_WINDOW_RATIO: f64 = 0.5;
+pub const FLOOR_WINDOW_RATIO: f64 = 0.5;
 /// How far the RSS of a healthy Go daemon swings within minutes while its heap fills and is
 /// collected: seen on a kubelet of 110 MiB.
 const COLLECTED_HEAP_NOISE_BYTES: f64 = 10.0 * 1024.0 * 1024.0;
 /// The probability with which a leak at the floor would have been seen.
-const FLOOR_CONFIDENCE: f64 = 0.95;
+pub const FLOOR_CONFIDENCE: f64 = 0.95;
 
 /// What the verdict is made from.
 #[derive(Debug)]
@@ -79,8 +76,10 @@ pub fn assess(evidence: &Evidence<'_>) -> Verdict {
         confidence_ratio: 0.0,
         floor_contexts_per_s: floor_contexts_per_s(evidence, &sites),
         floor_bytes_per_s: rss.map(|rss| rss.floor_bytes_per_s),
+        floor_goroutines_per_s: None,
         reasons: Vec::new(),
         sites,
+        goroutines: Vec::new(),
         rss,
         rss_noise_bytes,
         explained: None,
@@ -219,7 +218,7 @@ fn balance_doubt(
     leaking: &[(u64, SiteJudgement)],
 ) -> Option<String> {
     let history = evidence.history;
-    [0.0, 2.0 / 3.0].into_iter().find_map(|from| {
+    BALANCE_PARTS.into_iter().find_map(|from| {
         let from_s = from * history.duration_s();
         let points = history.points();
         let before = points.get(points.partition_point(|point| point.at_s < from_s))?;
@@ -233,13 +232,6 @@ fn balance_doubt(
 fn births_since(evidence: &Evidence<'_>, sites: &[(u64, SiteJudgement)], from_s: f64) -> u64 {
     let births = sites.iter().filter_map(|(id, _)| evidence.births_s?.get(id)).flatten();
     births.filter(|birth_s| **birth_s >= from_s).count() as u64
-}
-
-/// Whether `released` older ones leave less of `kept` new ones than a leak would: less than half,
-/// or less than the noise of two counts (Poisson, one-sided 95 %).
-fn balances(kept: f64, released: f64) -> bool {
-    let noise = poisson_difference_noise(kept, released);
-    released > 0.0 && kept - released < (BALANCE_RATIO * kept).max(noise)
 }
 
 fn no_site_leaks(evidence: &Evidence<'_>, doubts: &[(State, String)], verdict: &mut Verdict) {

@@ -3,20 +3,24 @@
 //! A leak is claimed only for a site whose contexts keep outliving what is usual for them, in
 //! every part of the window, and only from a trace long and complete enough. Non-goals: names.
 
+mod balance;
 mod combine;
 mod explained;
+mod goroutine_reasons;
+mod goroutines;
 mod reasons;
 mod rss;
 mod site;
 
 pub use combine::{Evidence, WINDOW_MIN_S, assess};
 pub use explained::{explained_by_heap, headroom};
+pub use goroutines::{GoroutineEvidence, weigh_goroutines};
 pub use rss::{RssGrowth, RssShape};
 pub use site::{SiteEvidence, SiteJudgement, SiteState};
 
 use serde::Serialize;
 
-use crate::model::Explained;
+use crate::{memory::goroutines::Creation, model::Explained};
 
 /// The answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -43,12 +47,16 @@ pub struct Verdict {
     pub confidence_ratio: f64,
     /// Context growth per second and site that would have been seen with 95 % probability.
     pub floor_contexts_per_s: Option<f64>,
+    /// The same for goroutines of one `go` statement; none where they were not weighed.
+    pub floor_goroutines_per_s: Option<f64>,
     /// RSS growth in bytes per second that this window could tell from its noise.
     pub floor_bytes_per_s: Option<f64>,
     /// Why, strongest first.
     pub reasons: Vec<String>,
     /// The judgement of each site, by hash.
     pub sites: Vec<(u64, SiteJudgement)>,
+    /// The judgement of each `go` statement.
+    pub goroutines: Vec<(Creation, SiteJudgement)>,
     /// Growth of the anonymous RSS.
     pub rss: Option<RssGrowth>,
     /// By how much the RSS of such a process swings by itself.

@@ -113,6 +113,24 @@ pub enum SiteState {
     Leak,
 }
 
+impl SiteState {
+    /// As in the report.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Unresolved => "unresolved",
+            Self::Recent => "recent",
+            Self::Stopped => "stopped",
+            Self::HeldByOthers | Self::KeptByOthers => "held_by_others",
+            Self::NeverReleased => "never_released",
+            Self::Collectable => "collectable",
+            Self::BoundedByDeadline => "bounded_by_deadline",
+            Self::ReleasedLate => "released_late",
+            Self::Leak => "leak",
+        }
+    }
+}
+
 /// A site's judgement with its figures.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SiteJudgement {
