@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    goroutine_sites::GoroutineSites,
     growth::GrowthSection,
     heap::HeapTraffic,
     memory::MemorySection,
@@ -75,6 +76,8 @@ pub struct Inputs<'a> {
     pub forecast: Forecast,
     /// Who would be killed first.
     pub oom: OomSample,
+    /// The goroutines by `go` statement.
+    pub goroutines: Option<GoroutineSites>,
     /// What it cost.
     pub overhead: Overhead,
     /// What could not be had.
@@ -92,6 +95,7 @@ pub fn build(inputs: Inputs<'_>) -> Report {
         holders,
         rollups,
         heap,
+        goroutines,
         growth,
         memory,
         explained_by_heap,
@@ -122,15 +126,17 @@ pub fn build(inputs: Inputs<'_>) -> Report {
         node: node(history, oom),
         forecast,
         verdict: VerdictSection {
-            summary: summary(&target, &verdict, contexts.as_ref()),
+            summary: summary(&target, &verdict, contexts.as_ref(), goroutines.as_ref()),
             state: verdict.state,
             confidence_ratio: verdict.confidence_ratio,
             floor_bytes_per_s: verdict.floor_bytes_per_s,
             floor_contexts_per_s: verdict.floor_contexts_per_s,
+            floor_goroutines_per_s: verdict.floor_goroutines_per_s,
             reasons: reasons(target.state, verdict.reasons),
         },
         target,
         contexts,
+        goroutines,
         growth,
         memory,
         heap,
@@ -368,26 +374,27 @@ fn site(
         old: judgement.map_or(0, |judgement| judgement.old),
         verdict: match judgement.map(|judgement| judgement.state) {
             _ if ContextSample::is_overflow(id) => "unknown_site",
-            Some(SiteState::Clean) => "clean",
-            Some(SiteState::Unresolved) => "unresolved",
-            Some(SiteState::Recent) => "recent",
-            Some(SiteState::Stopped) => "stopped",
-            Some(SiteState::HeldByOthers | SiteState::KeptByOthers) => "held_by_others",
-            Some(SiteState::NeverReleased) => "never_released",
-            Some(SiteState::Collectable) => "collectable",
-            Some(SiteState::BoundedByDeadline) => "bounded_by_deadline",
-            Some(SiteState::ReleasedLate) => "released_late",
-            Some(SiteState::Leak) => "leak",
+            Some(state) => state.word(),
             None => "not_judged",
         },
     }
 }
 
 /// The answer in one sentence.
-fn summary(target: &Target, verdict: &Verdict, contexts: Option<&Contexts>) -> String {
+fn summary(
+    target: &Target,
+    verdict: &Verdict,
+    contexts: Option<&Contexts>,
+    goroutines: Option<&GoroutineSites>,
+) -> String {
     let who = format!("{} (pid {})", target.comm, target.pid);
     let worst = contexts.and_then(|contexts| contexts.sites.first());
+    let is_context = worst.is_some_and(|site| site.verdict == SiteState::Leak.word());
+    let started = goroutines.and_then(GoroutineSites::leak_in_words);
     match (verdict.state, worst) {
+        (State::Leak, _) if started.is_some() && !is_context => {
+            format!("{who} leaks {}", started.unwrap_or_default())
+        }
         (State::Leak, Some(site)) => {
             let place = creator(&site.frames).map_or_else(
                 || format!("site {}", site.id),
@@ -398,6 +405,10 @@ fn summary(target: &Target, verdict: &Verdict, contexts: Option<&Contexts>) -> S
         }
         (State::Suspect, _) => {
             format!("{who} may leak: something grows, but not all evidence agrees")
+        }
+        (State::NoLeak, worst) if verdict.floor_goroutines_per_s.is_some() => {
+            let what = if worst.is_some() { "contexts and no goroutines" } else { "goroutines" };
+            format!("{who} leaks no {what} faster than the floor")
         }
         (State::NoLeak, Some(_)) => format!("{who} leaks no contexts faster than the floor"),
         (State::NoLeak, None) => format!("{who} does not grow faster than the floor"),

@@ -4,6 +4,8 @@
 
 mod build;
 mod diagnosis;
+mod goroutine_sites;
+mod goroutine_text;
 mod goroutines;
 mod growth;
 mod heap;
@@ -15,6 +17,10 @@ mod text;
 
 pub use build::{Inputs, NamedSite, build};
 pub use diagnosis::{Answer, Check, Diagnosis, Lookup, Place, Probe, Variable};
+pub use goroutine_sites::{
+    AgeClass, Ages, Ends, GoroutineFindings, GoroutineSite, GoroutineSites, GoroutineStack,
+    GoroutineState, LabelGrowth, goroutine_sites,
+};
 pub use goroutines::{GoroutineGroup, GoroutineProfile, render_goroutines};
 pub use growth::{FaultRow, GrowthInputs, GrowthSection, MappingRow, growth_section};
 pub use heap::{HeapLooks, HeapTraffic, HeapTrafficSite, heap_traffic};

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{growth::GrowthSection, heap::HeapTraffic, memory::MemorySection};
+use super::{
+    goroutine_sites::GoroutineSites, growth::GrowthSection, heap::HeapTraffic,
+    memory::MemorySection,
+};
 use crate::{
     binary::Frame,
     forecast::Forecast,
@@ -39,6 +42,9 @@ pub struct Report {
     /// Contexts; absent when they could not be counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contexts: Option<Contexts>,
+    /// Goroutines by `go` statement; absent when they could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub goroutines: Option<GoroutineSites>,
     /// What the target's memory is used for, and what of it grew; absent when it could not be read
     /// twice.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,6 +134,8 @@ pub struct VerdictSection {
     pub floor_bytes_per_s: Option<f64>,
     /// Growth of one site that would have been seen with 95 % probability.
     pub floor_contexts_per_s: Option<f64>,
+    /// The same for the goroutines of one `go` statement.
+    pub floor_goroutines_per_s: Option<f64>,
     /// Why.
     pub reasons: Vec<String>,
 }

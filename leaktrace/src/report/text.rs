@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
+use super::goroutine_text;
 use super::schema::{Contexts, HolderSection, Report, Site, TargetState};
 use crate::{
     binary::Frame,
@@ -38,10 +39,16 @@ pub fn render(report: &Report) -> String {
             leak(&mut out, site);
         }
     }
+    if let Some(goroutines) = &report.goroutines {
+        goroutine_text::leaks(&mut out, goroutines);
+    }
     reasons(&mut out, report);
     forecast::section(&mut out, report);
     if let Some(contexts) = &report.contexts {
         table(&mut out, contexts);
+    }
+    if let Some(goroutines) = &report.goroutines {
+        goroutine_text::table(&mut out, goroutines);
     }
     memory::section(&mut out, report);
     growth::section(&mut out, report);

@@ -5,6 +5,7 @@
 
 mod doctor;
 mod executable;
+mod goroutines;
 mod growth;
 mod heap;
 mod holding;
@@ -100,7 +101,14 @@ pub async fn trace(
         garbage_collected: executable.go_version().is_some(),
         uptime_at_start_s: uptime_s(&watch, found.history.start().wall),
     };
-    let verdict = assess(&evidence);
+    let mut verdict = assess(&evidence);
+    let mut goroutines = None;
+    if let Some(known) = &found.goroutines {
+        verdict = known.weigh(verdict, &found.history, evidence.is_young());
+        let symbolizer = executable.symbolizer(&watch);
+        goroutines =
+            symbolizer.map(|mut names| known.section(&verdict, &found.history, &mut names));
+    }
     let heap_growth = found.heap.as_ref().and_then(|moments| moments.compared().growth());
     let explained_by_heap = heap_growth.and_then(|growth| explained_by_heap(&evidence, growth));
     let heap_headroom = headroom(&evidence);
@@ -133,6 +141,7 @@ pub async fn trace(
         holders: found.holders,
         rollups: [first_rollup, last_rollup],
         heap,
+        goroutines,
         growth,
         memory,
         explained_by_heap,

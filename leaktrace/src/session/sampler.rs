@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     executable::Executable,
+    goroutines::{FoundGoroutines, GoroutineWatch},
     growth::{GrowthFound, GrowthWatch},
     heap::{HeapMoments, HeapWatch},
     holding::Holdings,
@@ -34,14 +35,16 @@ const COUNTERS: &str = "counters of the Go runtime";
 const GROWTH: &str = "growth by call chain";
 const MAPPINGS: &str = "what the memory is used for";
 const MEMORY: &str = "the Go runtime's memory";
+const GOROUTINES: &str = "goroutines";
 /// Without these, what is counted is as good.
-const OF_MEMORY: [&str; 8] = [
+const OF_MEMORY: [&str; 9] = [
     HOLDERS,
     HEAP,
     COUNTERS,
     MEMORY,
     MAPPINGS,
     GROWTH,
+    GOROUTINES,
     "page faults by call chain",
     "mapping calls by call chain",
 ];
@@ -57,6 +60,7 @@ pub struct Sampler<'e> {
     /// None where it is no Go program, or its memory is closed.
     look: Option<Rc<Look>>,
     heap: Option<HeapWatch>,
+    goroutines: Option<GoroutineWatch<'e>>,
     resident: ResidentWatch,
     /// None when it is not asked for, or the kernel refuses.
     growth: Option<GrowthWatch>,
@@ -78,6 +82,8 @@ pub struct Found {
     pub origins: HashMap<u64, SiteOrigin>,
     /// The heap profile at both ends.
     pub heap: Option<HeapMoments>,
+    /// The survivors among the goroutines.
+    pub goroutines: Option<FoundGoroutines>,
     /// What grew, by call chain.
     pub growth: Option<GrowthFound>,
     /// What was in memory at both ends.
@@ -96,6 +102,7 @@ impl<'e> Sampler<'e> {
             hierarchies: Hierarchies::find(),
             look: None,
             heap: None,
+            goroutines: None,
             resident: ResidentWatch::new(None),
             growth: None,
             holdings: None,
@@ -132,6 +139,7 @@ impl<'e> Sampler<'e> {
     fn look_through(&mut self, look: Rc<Look>) {
         self.resident = ResidentWatch::new(Some(Rc::clone(&look)));
         self.heap = Some(HeapWatch::new(Rc::clone(&look)));
+        self.goroutines = Some(GoroutineWatch::new(Rc::clone(&look), self.executable));
         if self.tracer.is_some() {
             self.holdings = Some(Holdings::new(Rc::clone(&look)));
             self.search();
@@ -182,6 +190,7 @@ impl<'e> Sampler<'e> {
         }
         let cgroup = CgroupSample::read(watch.process(), &self.hierarchies);
         self.observe_heap(false);
+        self.observe_goroutines(watch, false);
         self.observe_growth(watch, false);
         self.observe_resident(watch, cgroup.as_ref(), false);
         let runtime = self.counters();
@@ -210,6 +219,16 @@ impl<'e> Sampler<'e> {
     fn observe_resident(&mut self, watch: &Watch, cgroup: Option<&CgroupSample>, thorough: bool) {
         if let Err(error) = self.resident.observe(watch.process(), cgroup, thorough) {
             self.give_up_on(MAPPINGS, error);
+        }
+    }
+
+    fn observe_goroutines(&mut self, watch: &Watch, thorough: bool) {
+        let at = Instant::now();
+        let observed = self.goroutines.as_mut().map(|known| known.observe(watch, at, thorough));
+        match observed {
+            Some(Ok(Some(sample))) => self.history.push_goroutines(at, sample),
+            Some(Err(error)) => self.give_up_on(GOROUTINES, error),
+            Some(Ok(None)) | None => {}
         }
     }
 
@@ -251,6 +270,7 @@ impl<'e> Sampler<'e> {
         self.search();
         self.observe_growth(watch, true);
         self.observe_heap(true);
+        self.observe_goroutines(watch, true);
         let cgroup = CgroupSample::read(watch.process(), &self.hierarchies);
         self.observe_resident(watch, cgroup.as_ref(), true);
         // Counts with a gap are no ground for a judgement of sites.
@@ -267,6 +287,9 @@ impl<'e> Sampler<'e> {
             holders: holdings.map(Holdings::holders).unwrap_or_default(),
             origins: origins.unwrap_or_default(),
             heap: self.heap.and_then(HeapWatch::finish),
+            goroutines: self
+                .goroutines
+                .and_then(|known| known.finish(self.history.start().monotonic_ns)),
             resident: self.resident.finish(),
             growth: self.growth.and_then(GrowthWatch::finish),
             history: self.history,

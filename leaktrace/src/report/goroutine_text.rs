@@ -1,0 +1,155 @@
+//! The goroutines of a trace on a terminal: what leaks, and a short table.
+
+use super::{
+    goroutine_sites::{GoroutineSite, GoroutineSites, GoroutineStack},
+    text::{BOLD, COLUMNS, DIM, line, placed, short, tail, wrap},
+};
+use crate::{
+    binary::Frame,
+    display::{bytes, printable, rate, seconds},
+};
+
+/// Sites in the table; the rest is in the JSON report.
+const SITES_MAX: usize = 8;
+/// Of these, such as neither leak nor grow.
+const LARGEST_MAX: usize = 3;
+/// Leaks that are told in detail.
+const LEAKS_MAX: usize = 3;
+/// Labels that are shown.
+const LABELS_MAX: usize = 4;
+/// Places shown of a leaking site.
+const PLACES_MAX: usize = 2;
+
+/// The worst leaks.
+pub fn leaks(out: &mut String, goroutines: &GoroutineSites) {
+    let leaking = goroutines.sites.iter().filter(|site| site.verdict == "leak");
+    leaking.take(LEAKS_MAX).for_each(|site| leak(out, site));
+}
+
+/// A leaking `go` statement.
+fn leak(out: &mut String, site: &GoroutineSite) {
+    let (what, place) = match &site.creator {
+        Some(creator) => (short(&creator.function), place(creator)),
+        None => ("(unknown)", String::new()),
+    };
+    let start = site.start.as_ref().map_or("a goroutine", |start| short(&start.function));
+    placed(out, BOLD, &format!("  go {start} in {what}"), &place);
+    let oldest =
+        site.ages.oldest_s.map_or_else(String::new, |age| format!(", up to {}", seconds(age)));
+    line(
+        out,
+        &format!(
+            "  {} alive, {} at first; at least {} started, {} ended; {} older than {}{oldest}",
+            site.live,
+            site.live_first,
+            site.started,
+            site.ended + site.ended_before,
+            site.old,
+            seconds(site.horizon_s),
+        ),
+    );
+    if let (Some(growth), Some(growth_bytes)) = (site.growth_per_s, site.growth_bytes_per_s) {
+        line(
+            out,
+            &format!(
+                "  grows by {} goroutines/s; {} of stack each (read from memory): {}/s",
+                rate(growth),
+                bytes(site.stack_bytes_each as f64),
+                bytes(growth_bytes),
+            ),
+        );
+    }
+    for stack in site.stacks.iter().take(PLACES_MAX) {
+        parked(out, stack);
+    }
+    out.push('\n');
+}
+
+/// Where some of them stand.
+fn parked(out: &mut String, stack: &GoroutineStack) {
+    let own = stack.frames.iter().find(|frame| !is_waiting(&frame.function));
+    let Some(frame) = own.or(stack.frames.first()) else { return };
+    let what = format!("    {} in \"{}\" in {}", stack.count, stack.state, short(&frame.function));
+    placed(out, DIM, &what, &place(frame));
+}
+
+/// Functions in which goroutines wait for others: not what a reader looks for.
+fn is_waiting(function: &str) -> bool {
+    ["runtime.", "sync.", "internal/"].iter().any(|package| function.starts_with(package))
+}
+
+fn place(frame: &Frame) -> String {
+    format!("{}:{}", frame.file, frame.line)
+}
+
+/// The table.
+pub fn table(out: &mut String, goroutines: &GoroutineSites) {
+    let head = format!(
+        "  {:<38} {:>8} {:>8} {:>8} {:>8} {:>10}  {}",
+        "GOROUTINES by go statement", "live", "started", "ended", "grows/s", "stacks", "verdict"
+    );
+    line(out, &format!("{BOLD}{head}{BOLD:#}"));
+    let (restless, calm): (Vec<_>, Vec<_>) =
+        goroutines.sites.iter().partition(|site| is_restless(site));
+    let rows = restless.iter().take(SITES_MAX).chain(calm.iter().take(LARGEST_MAX)).take(SITES_MAX);
+    let shown = rows.map(|site| row(out, site)).count() as u64;
+    if goroutines.sites_total > shown {
+        let more = goroutines.sites_total - shown;
+        line(out, &format!("{DIM}  and {more} more go statements (see --json){DIM:#}"));
+    }
+    labels(out, goroutines);
+    let growth = goroutines.growth_per_s.map_or_else(|| "-".to_owned(), rate);
+    wrap(
+        out,
+        "   ",
+        &format!(
+            "{} goroutines, {} at first, grow by {growth}/s; at least {} began, about {} by the numbers \
+             given out",
+            goroutines.live, goroutines.live_first, goroutines.started, goroutines.numbers_given
+        ),
+    );
+    out.push('\n');
+}
+
+fn is_restless(site: &GoroutineSite) -> bool {
+    let grows = site.growth_interval.is_some_and(|[low, _]| low > 0.0);
+    grows || !["clean", "not_judged"].contains(&site.verdict)
+}
+
+fn row(out: &mut String, site: &GoroutineSite) {
+    let name = match (&site.creator, &site.start) {
+        (Some(creator), _) => format!("{}:{}", short(&creator.function), creator.line),
+        (None, Some(start)) => short(&start.function).to_owned(),
+        (None, None) => "(others)".to_owned(),
+    };
+    let growth = site.growth_per_s.map_or_else(|| "-".to_owned(), rate);
+    let verdict = match site.verdict {
+        "clean" | "not_judged" => "-",
+        "released_late" => "late",
+        "never_released" => "never",
+        other => other,
+    };
+    line(
+        out,
+        &format!(
+            "  {:<38} {:>8} {:>8} {:>8} {:>8} {:>10}  {verdict}",
+            tail(&name, 38),
+            site.live,
+            site.started,
+            site.ended + site.ended_before,
+            growth,
+            bytes(site.stack_bytes as f64),
+        ),
+    );
+}
+
+fn labels(out: &mut String, goroutines: &GoroutineSites) {
+    let grows = |interval: Option<[f64; 2]>| interval.is_some_and(|[low, _]| low > 0.0);
+    let growing = goroutines.labels.iter().filter(|label| grows(label.growth_interval));
+    for label in growing.take(LABELS_MAX) {
+        let name = format!("{}={}", label.key, label.value);
+        let name = tail(&printable(name.as_bytes()), COLUMNS / 2);
+        let growth = label.growth_per_s.map_or_else(|| "-".to_owned(), rate);
+        line(out, &format!("    {name}: {} -> {}, {growth}/s", label.first, label.last));
+    }
+}

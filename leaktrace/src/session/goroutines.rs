@@ -1,0 +1,176 @@
+//! The goroutines over a trace: all that are alive at each reading in, counts by site and, at the
+//! end, what the survivors do out.
+//!
+//! Read with every reading of a trace, unless that would take too much of the time, so that a target
+//! which ends leaves all but the last moment. Non-goals: judging.
+
+use std::{
+    collections::HashMap,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::{executable::Executable, look::Look};
+use crate::{
+    history::History,
+    memory::{
+        MemoryError,
+        goroutines::{CodeFrames, Creation, GoroutineReader, Goroutines, Limits},
+    },
+    report::{GoroutineFindings, GoroutineSites, goroutine_sites},
+    snapshot::{self, GoroutineSample, GoroutineSurvey, GoroutineTracker, survey},
+    symbolize::{Symbolizer, is_system_goroutine},
+    target::{State, Watch},
+    verdict::{GoroutineEvidence, Verdict, weigh_goroutines},
+};
+
+/// Reading them takes at most one part in this many of a processor's time.
+const READING_PART: u32 = 50;
+/// What is known of a reading's cost before the first.
+const REST_MIN: Duration = Duration::from_millis(50);
+/// A reading is still good for the end of the trace after this.
+const FRESH_NS: u64 = 200_000_000;
+/// First functions whose names are kept: several times what a real program has.
+const STARTS_MAX: usize = 1 << 16;
+
+/// Reads the goroutines now and then.
+pub struct GoroutineWatch<'e> {
+    look: Rc<Look>,
+    executable: &'e Executable,
+    frames: Option<CodeFrames<'e>>,
+    reader: GoroutineReader,
+    tracker: GoroutineTracker,
+    /// Whether goroutines that begin there are the runtime's own.
+    is_system: HashMap<u64, bool>,
+    last: Option<(u64, Goroutines)>,
+    rest_until: Instant,
+}
+
+/// The CPU time that this thread has had: a busy machine makes a reading long, not dear.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// What the goroutines are at the end.
+pub struct FoundGoroutines {
+    /// When the survivors began that were not there at first, in seconds since the start.
+    pub births_s: HashMap<Creation, Vec<f64>>,
+    /// What they do.
+    pub surveys: HashMap<Creation, GoroutineSurvey>,
+}
+
+impl FoundGoroutines {
+    /// Adds what they say to `verdict`; `process_is_young` as for contexts.
+    pub fn weigh(&self, verdict: Verdict, history: &History, process_is_young: bool) -> Verdict {
+        let idle = history.contexts().is_some_and(|contexts| contexts.probe_hits == 0);
+        let evidence = GoroutineEvidence {
+            history: history.goroutines(),
+            births_s: &self.births_s,
+            surveys: &self.surveys,
+            process_is_young,
+            contexts_are_idle: idle,
+            window_s: history.duration_s(),
+        };
+        weigh_goroutines(verdict, &evidence)
+    }
+
+    /// The section of the report.
+    pub fn section(
+        &self,
+        verdict: &Verdict,
+        history: &History,
+        symbolizer: &mut Symbolizer<'_>,
+    ) -> GoroutineSites {
+        let findings = GoroutineFindings {
+            history: history.goroutines(),
+            judgements: &verdict.goroutines,
+            surveys: &self.surveys,
+        };
+        goroutine_sites(&findings, symbolizer)
+    }
+}
+
+impl<'e> GoroutineWatch<'e> {
+    /// Gets ready to look through `look` at what runs `executable`.
+    pub fn new(look: Rc<Look>, executable: &'e Executable) -> Self {
+        let frames = executable.go().zip(executable.bias());
+        Self {
+            look,
+            executable,
+            frames: frames.map(|((file, _, go), bias)| CodeFrames::new(file, &go.table, bias)),
+            reader: GoroutineReader::new(Limits::default()),
+            tracker: GoroutineTracker::default(),
+            is_system: HashMap::new(),
+            last: None,
+            rest_until: Instant::now(),
+        }
+    }
+
+    /// Reads the goroutines, unless that would take too much of the time; with `thorough` it is worth
+    /// it.
+    ///
+    /// # Errors
+    /// They can't be read, though the process lives; what was read before is kept.
+    pub fn observe(
+        &mut self,
+        watch: &Watch,
+        at: snapshot::Instant,
+        thorough: bool,
+    ) -> Result<Option<GoroutineSample>, MemoryError> {
+        let began = Instant::now();
+        let last_ns = self.last.as_ref().map(|(at_ns, _)| *at_ns);
+        let is_fresh = last_ns.is_some_and(|ns| at.monotonic_ns.saturating_sub(ns) < FRESH_NS);
+        if if thorough { is_fresh } else { began < self.rest_until } {
+            return Ok(None);
+        }
+        let cpu_before = cpu_time();
+        let unwind = self.frames.as_ref().map(|frames| frames as _);
+        let goroutines = match self.reader.read(&self.look.runtime(), unwind) {
+            Ok(goroutines) => goroutines,
+            Err(_) if self.last.is_some() && watch.state() != State::Running => return Ok(None),
+            Err(why) => return Err(why),
+        };
+        self.name_starts(watch, &goroutines);
+        let is_system = &self.is_system;
+        let sample = self.tracker.observe(at.monotonic_ns, &goroutines, &mut |one| {
+            !is_system.get(&one.start_pc).copied().unwrap_or(false)
+        });
+        // The first reading walks every stack, which says nothing about the next.
+        let cost = if self.last.is_some() {
+            cpu_time().saturating_sub(cpu_before)
+        } else {
+            Duration::ZERO
+        };
+        self.rest_until = began + (cost * READING_PART).max(REST_MIN);
+        self.last = Some((at.monotonic_ns, goroutines));
+        Ok(Some(sample))
+    }
+
+    /// Finds out which first functions are the runtime's own, of those that are new.
+    fn name_starts(&mut self, watch: &Watch, goroutines: &Goroutines) {
+        let mut new: Vec<_> = goroutines.list.iter().map(|one| one.start_pc).collect();
+        new.sort_unstable();
+        new.dedup();
+        new.retain(|start| !self.is_system.contains_key(start));
+        if new.is_empty() {
+            return;
+        }
+        let Some(mut symbolizer) = self.executable.symbolizer(watch) else { return };
+        for start in new.into_iter().take(STARTS_MAX - self.is_system.len().min(STARTS_MAX)) {
+            let function = symbolizer.start_function(start).function;
+            self.is_system.insert(start, is_system_goroutine(&function));
+        }
+    }
+
+    /// What was found, if they could be read; births in seconds since `start_ns`.
+    pub fn finish(self, start_ns: u64) -> Option<FoundGoroutines> {
+        let (at_ns, goroutines) = self.last?;
+        Some(FoundGoroutines {
+            births_s: self.tracker.births_s(start_ns),
+            surveys: survey(&self.tracker, &goroutines, at_ns),
+        })
+    }
+}
