@@ -12,8 +12,8 @@ pub use goroutines::{GoroutineHistory, GoroutineSeries, LABELS_MAX};
 use crate::{
     memory::RuntimeCounters,
     snapshot::{
-        CgroupSample, ContextSample, GoroutineSample, Instant, NodeSample, ProcessSample, SiteSample,
-        Snapshot,
+        CgroupSample, ContextSample, GoroutineSample, Instant, NodeSample, ProcessSample,
+        SiteSample, Snapshot,
     },
 };
 

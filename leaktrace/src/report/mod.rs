@@ -12,6 +12,7 @@ mod heap;
 mod inspection;
 mod memory;
 pub mod pprof;
+mod resources;
 mod schema;
 mod text;
 

@@ -4,8 +4,8 @@
 
 mod cgroup;
 mod contexts;
-mod growth;
 mod goroutines;
+mod growth;
 mod holding;
 mod kernel;
 mod mappings;
@@ -16,15 +16,15 @@ mod pods;
 mod pressure;
 mod process;
 mod resident;
-mod threads;
 mod survey;
+mod threads;
 
 pub use cgroup::{
     CgroupLevel, CgroupLimit, CgroupPlace, CgroupSample, CgroupStat, CgroupVersion, Hierarchies,
 };
 pub use contexts::{ContextKind, ContextNature, ContextParent, ContextSample, SiteSample};
-pub use growth::{FaultSite, FaultsHow, GrowthSample, MappingSite, MappingTotal, kind_at};
 pub use goroutines::{GoroutineSample, GoroutineSiteSample, GoroutineTracker, OTHER_SITES};
+pub use growth::{FaultSite, FaultsHow, GrowthSample, MappingSite, MappingTotal, kind_at};
 pub use holding::{HolderSample, HoldingSample};
 pub use kernel::KernelSample;
 pub use mappings::{
@@ -38,8 +38,8 @@ pub use pods::{PodCount, PodPlaces, PodSample, PodsUnknown, is_kubelet};
 pub use pressure::{PressureSample, Stall};
 pub use process::{ProcessSample, RollupSample};
 pub use resident::{GoSample, ResidentSample};
-pub use threads::{FilesSample, StackPointers};
 pub use survey::{AGES_S, GoroutinePlace, GoroutineSurvey, survey};
+pub use threads::{FilesSample, StackPointers};
 
 use std::time::SystemTime;
 

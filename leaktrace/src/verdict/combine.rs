@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::{
     RssGrowth, RssShape, SiteEvidence, SiteJudgement, SiteState, State, Verdict,
-    explained::{explained, leaking_bytes},
     balance::{BALANCE_PARTS, balances},
+    explained::{explained, leaking_bytes},
     reasons,
     site::{OLD_MIN, TWO_COLLECTIONS_S, judge},
 };

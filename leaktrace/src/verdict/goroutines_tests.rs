@@ -120,6 +120,8 @@ fn before((state, confidence_ratio): (State, f64)) -> Verdict {
         reasons: Vec::new(),
         sites: Vec::new(),
         goroutines: Vec::new(),
+        rss_noise_bytes: 0.0,
+        explained: None,
         rss: None,
     }
 }
