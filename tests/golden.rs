@@ -265,6 +265,7 @@ fn report() -> Report {
         rollups: [Some(rollup(90 * MIB)), Some(rollup(93 * MIB))],
         heap: Some(heap()),
         goroutines: None,
+        pods: None,
         growth: Some(growth()),
         memory: Some(memory()),
         explained_by_heap: None,

@@ -10,6 +10,7 @@ use super::{
     growth::GrowthSection,
     heap::HeapTraffic,
     memory::MemorySection,
+    pods::PodsSection,
     resources::{node, rss},
     schema::{
         Contexts, HolderSection, Report, Rss, SCHEMA_VERSION, Site, SiteHolding, Target,
@@ -65,6 +66,8 @@ pub struct Inputs<'a> {
     pub rollups: [Option<RollupSample>; 2],
     /// The Go heap by call chain.
     pub heap: Option<HeapTraffic>,
+    /// The pods of the node, of a kubelet.
+    pub pods: Option<PodsSection>,
     /// Growth by call chain.
     pub growth: Option<GrowthSection>,
     /// What the memory is used for.
@@ -96,6 +99,7 @@ pub fn build(inputs: Inputs<'_>) -> Report {
         holders,
         rollups,
         heap,
+        pods,
         goroutines,
         growth,
         memory,
@@ -114,7 +118,7 @@ pub fn build(inputs: Inputs<'_>) -> Report {
     for (reason, count) in history.contexts().iter().flat_map(|totals| &totals.lost) {
         *lost.entry(reason.name().to_owned()).or_default() += count;
     }
-    Report {
+    let mut report = Report {
         schema_version: SCHEMA_VERSION,
         leaktrace_version: env!("CARGO_PKG_VERSION").to_owned(),
         window: window(history),
@@ -138,13 +142,19 @@ pub fn build(inputs: Inputs<'_>) -> Report {
         target,
         contexts,
         goroutines,
+        pods: None,
         growth,
         memory,
         heap,
         overhead,
         lost,
         unavailable,
-    }
+    };
+    report.pods = pods.map(|mut pods| {
+        pods.compare(&report);
+        pods
+    });
+    report
 }
 
 fn reasons(state: TargetState, mut reasons: Vec<String>) -> Vec<String> {

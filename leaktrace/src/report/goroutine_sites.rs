@@ -14,6 +14,7 @@ use crate::{
     history::{GoroutineHistory, GoroutineSeries},
     memory::goroutines::{Creation, Label, Lost},
     model::{Slope, theil_sen},
+    signatures::{Advice, Families, Program},
     snapshot::{AGES_S, GoroutinePlace, GoroutineSurvey, OTHER_SITES},
     symbolize::Symbolizer,
     verdict::{SiteJudgement, SiteState},
@@ -108,8 +109,21 @@ pub struct GoroutineSite {
     pub horizon_s: f64,
     /// Older than that, of those that began in the window.
     pub old: u64,
+    /// What such goroutines are known for, the most specific first: advice, not evidence.
+    pub advice: Vec<Advice>,
     /// clean, recent, stopped, unresolved, released_late, never_released, leak, not_judged.
     pub verdict: &'static str,
+}
+
+impl GoroutineSites {
+    /// Says what the sites are known for in `program`.
+    pub fn advise(&mut self, families: &Families, program: Program<'_>) {
+        for site in &mut self.sites {
+            let frames = site.stacks.first().map_or(&[][..], |stack| &stack.frames);
+            let found = families.match_stack(frames, site.creator.as_ref(), site.start.as_ref());
+            site.advice = found.into_iter().map(|family| family.advice(program)).collect();
+        }
+    }
 }
 
 /// Survivors by age.
@@ -291,6 +305,7 @@ fn row(
         usual_lifetime_s: judgement.and_then(|judgement| judgement.usual_lifetime_s),
         horizon_s: judgement.map_or(0.0, |judgement| judgement.horizon_s),
         old: judgement.map_or(0, |judgement| judgement.old),
+        advice: Vec::new(),
         verdict: judgement.map_or("not_judged", |judgement| judgement.state.word()),
     }
 }

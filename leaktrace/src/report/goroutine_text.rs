@@ -2,7 +2,7 @@
 
 use super::{
     goroutine_sites::{GoroutineSite, GoroutineSites, GoroutineStack},
-    text::{BOLD, COLUMNS, DIM, line, placed, short, tail, wrap},
+    text::{BOLD, COLUMNS, DIM, advice::advice, line, placed, short, tail, wrap},
 };
 use crate::{
     binary::Frame,
@@ -62,6 +62,7 @@ fn leak(out: &mut String, site: &GoroutineSite) {
     for stack in site.stacks.iter().take(PLACES_MAX) {
         parked(out, stack);
     }
+    advice(out, &site.advice);
     out.push('\n');
 }
 

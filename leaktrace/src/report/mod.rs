@@ -11,6 +11,7 @@ mod growth;
 mod heap;
 mod inspection;
 mod memory;
+mod pods;
 pub mod pprof;
 mod resources;
 mod schema;
@@ -31,6 +32,7 @@ pub use inspection::{
     render_changes, render_inspection,
 };
 pub use memory::{MemorySection, ThreadStacks, memory_section};
+pub use pods::PodsSection;
 pub use schema::{
     Contexts, Node, Report, Rss, SCHEMA_VERSION, Site, Target, TargetState, VerdictSection, Window,
 };

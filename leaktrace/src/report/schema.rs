@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     goroutine_sites::GoroutineSites, growth::GrowthSection, heap::HeapTraffic,
-    memory::MemorySection,
+    memory::MemorySection, pods::PodsSection,
 };
 use crate::{
     binary::Frame,
@@ -54,6 +54,9 @@ pub struct Report {
     pub growth: Option<GrowthSection>,
     /// When the memory runs out.
     pub forecast: Forecast,
+    /// The pods of the node, when the target is a kubelet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodsSection>,
     /// The Go heap by call chain; absent when it could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heap: Option<HeapTraffic>,

@@ -1,6 +1,6 @@
 //! The report for a terminal of 100 columns: the answer first, then evidence, cost and loss.
 
-mod advice;
+pub mod advice;
 mod forecast;
 mod growth;
 mod heap;
@@ -165,6 +165,9 @@ fn none_or(count: u64) -> String {
 fn reasons(out: &mut String, report: &Report) {
     for reason in &report.verdict.reasons {
         bullet(out, "-", reason);
+    }
+    for statement in report.pods.iter().flat_map(|pods| &pods.statements) {
+        bullet(out, "-", statement);
     }
     for missing in &report.unavailable {
         bullet(out, "!", &format!("{} unavailable: {}", missing.what, missing.why));

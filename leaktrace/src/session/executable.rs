@@ -191,6 +191,11 @@ impl Executable {
         self.mappings.iter().flat_map(Mappings::all).map(with_id).collect()
     }
 
+    /// Path of the main package.
+    pub fn main_package(&self) -> Option<&str> {
+        self.build.as_ref()?.path.as_deref()
+    }
+
     /// What the program is, for known issues.
     pub fn program(&self) -> Program<'_> {
         Program {

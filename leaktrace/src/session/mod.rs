@@ -11,6 +11,7 @@ mod heap;
 mod holding;
 mod inspect;
 mod look;
+mod pods;
 mod resident;
 mod sampler;
 
@@ -108,6 +109,9 @@ pub async fn trace(
         let symbolizer = executable.symbolizer(&watch);
         goroutines =
             symbolizer.map(|mut names| known.section(&verdict, &found.history, &mut names));
+        if let Some(section) = &mut goroutines {
+            section.advise(&families, executable.program());
+        }
     }
     let heap_growth = found.heap.as_ref().and_then(|moments| moments.compared().growth());
     let explained_by_heap = heap_growth.and_then(|growth| explained_by_heap(&evidence, growth));
@@ -141,6 +145,7 @@ pub async fn trace(
         holders: found.holders,
         rollups: [first_rollup, last_rollup],
         heap,
+        pods: found.pods,
         goroutines,
         growth,
         memory,

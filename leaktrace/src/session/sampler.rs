@@ -13,6 +13,7 @@ use super::{
     heap::{HeapMoments, HeapWatch},
     holding::Holdings,
     look::Look,
+    pods::PodWatch,
     resident::{ResidentMoments, ResidentWatch},
 };
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
     history::History,
     memory::RuntimeCounters,
     probe::Unavailable,
+    report::PodsSection,
     snapshot::{
         CgroupSample, ContextSample, Hierarchies, HolderSample, HoldingSample, Instant, NodeSample,
         ProcessSample, Snapshot,
@@ -62,6 +64,8 @@ pub struct Sampler<'e> {
     heap: Option<HeapWatch>,
     goroutines: Option<GoroutineWatch<'e>>,
     resident: ResidentWatch,
+    /// None where the target is no kubelet.
+    pods: Option<PodWatch>,
     /// None when it is not asked for, or the kernel refuses.
     growth: Option<GrowthWatch>,
     /// None also where no contexts are counted.
@@ -86,6 +90,8 @@ pub struct Found {
     pub goroutines: Option<FoundGoroutines>,
     /// What grew, by call chain.
     pub growth: Option<GrowthFound>,
+    /// The pods at both ends, of a kubelet.
+    pub pods: Option<PodsSection>,
     /// What was in memory at both ends.
     pub resident: Option<ResidentMoments>,
     pub unavailable: Vec<Unavailable>,
@@ -104,6 +110,7 @@ impl<'e> Sampler<'e> {
             heap: None,
             goroutines: None,
             resident: ResidentWatch::new(None),
+            pods: PodWatch::of(watch, executable),
             growth: None,
             holdings: None,
             unavailable: Vec::new(),
@@ -193,6 +200,9 @@ impl<'e> Sampler<'e> {
         self.observe_goroutines(watch, false);
         self.observe_growth(watch, false);
         self.observe_resident(watch, cgroup.as_ref(), false);
+        if let Some(pods) = &mut self.pods {
+            pods.observe();
+        }
         let runtime = self.counters();
         self.history.push(Snapshot {
             at,
@@ -291,6 +301,7 @@ impl<'e> Sampler<'e> {
                 .goroutines
                 .and_then(|known| known.finish(self.history.start().monotonic_ns)),
             resident: self.resident.finish(),
+            pods: self.pods.and_then(PodWatch::finish),
             growth: self.growth.and_then(GrowthWatch::finish),
             history: self.history,
             unavailable: self.unavailable,
