@@ -5,6 +5,7 @@
 #![no_std]
 
 mod contexts;
+mod goroutines;
 mod growth;
 mod lost;
 mod sampling;
@@ -12,6 +13,10 @@ mod sampling;
 pub use contexts::{
     ContextTotals, FRAMES_MAX, LIFETIME_BUCKETS, LIFETIME_FLOOR_LOG2_NS, LiveContext,
     OVERFLOW_SITE, SiteCounters, SiteFrames, lifetime_bucket,
+};
+pub use goroutines::{
+    EventCount, GOROUTINE_OVERFLOW_SITE, GoroutineCounters, GoroutineGate, GoroutineSite,
+    GoroutineStack, GoroutineTotals, WEIGHT_ONE,
 };
 pub use growth::{
     GROWTH_TOTALS, GrowthCounters, GrowthFrames, GrowthKind, GrowthOperation, GrowthTotal,

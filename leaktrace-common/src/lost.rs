@@ -24,10 +24,15 @@ pub enum Lost {
     /// A page fault inside the kernel, whose user registers this kernel does not give: counted
     /// under the overflow site.
     RegistersUnknown = 8,
+    /// What a goroutine was started with, or by whom, could not be read: counted under the overflow
+    /// site.
+    GoroutineUnreadable = 9,
+    /// No room for another call chain that starts goroutines: counted by site, without its stack.
+    StacksFull = 10,
 }
 
 /// Every reason, in index order.
-pub const LOST_REASONS: [Lost; 9] = [
+pub const LOST_REASONS: [Lost; 11] = [
     Lost::CallerUnreadable,
     Lost::FrameUnreadable,
     Lost::SitesFull,
@@ -37,6 +42,8 @@ pub const LOST_REASONS: [Lost; 9] = [
     Lost::MappingsFull,
     Lost::MappingsUnfollowed,
     Lost::RegistersUnknown,
+    Lost::GoroutineUnreadable,
+    Lost::StacksFull,
 ];
 
 impl Lost {
@@ -52,6 +59,8 @@ impl Lost {
             Self::MappingsFull => "mappings_full",
             Self::MappingsUnfollowed => "mappings_unfollowed",
             Self::RegistersUnknown => "registers_unknown",
+            Self::GoroutineUnreadable => "goroutine_unreadable",
+            Self::StacksFull => "stacks_full",
         }
     }
 }

@@ -140,7 +140,7 @@ fn creating_site(ctx: &ProbeContext) -> Result<(u64, *mut SiteCounters), Lost> {
 )]
 fn enter_site(ctx: &ProbeContext, site: u64, parent_itab: u64) -> Result<(), Lost> {
     let mut frames = SiteFrames { pcs: [0; FRAMES_MAX], depth: 0, parent_itab };
-    stack::collect(ctx, &mut frames)?;
+    frames.depth = stack::collect(ctx, &mut frames.pcs)?;
     let zero = ZERO_COUNTERS.get(0).ok_or(Lost::MapMissing)?;
     // Another CPU may have been first; that is as good.
     match SITES.insert(site, zero, BPF_NOEXIST.into()) {

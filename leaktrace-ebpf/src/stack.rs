@@ -10,7 +10,7 @@
 //! are collected by a second walk over the same, unchanged stack.
 
 use aya_ebpf::{helpers::bpf_probe_read_user, programs::ProbeContext};
-use leaktrace_common::{FRAMES_MAX, Lost, SiteFrames};
+use leaktrace_common::{FRAMES_MAX, Lost};
 
 /// A saved frame pointer and the return address above it, as every Go prologue leaves them.
 #[repr(C)]
@@ -105,21 +105,21 @@ macro_rules! for_each_outer_frame {
     };
 }
 
-/// Fills zeroed `frames` with the call chain.
+/// Fills zeroed `pcs` with the call chain, and gives its length.
 #[inline(always)]
-pub fn collect(ctx: &ProbeContext, frames: &mut SiteFrames) -> Result<(), Lost> {
+pub fn collect(ctx: &ProbeContext, pcs: &mut [u64; FRAMES_MAX]) -> Result<u64, Lost> {
     let (mut walk, caller) = Walk::begin(ctx)?;
-    frames.pcs[0] = caller;
-    frames.depth = 1;
+    pcs[0] = caller;
+    let mut depth = 1;
     'walk: {
         macro_rules! step {
             ($($index:literal)*) => {$(
                 let Ok(return_pc @ 1..) = walk.next() else { break 'walk };
-                frames.pcs[$index] = return_pc;
-                frames.depth = $index + 1;
+                pcs[$index] = return_pc;
+                depth = $index + 1;
             )*};
         }
         for_each_outer_frame!(step);
     }
-    Ok(())
+    Ok(depth)
 }

@@ -32,11 +32,11 @@ pub fn per_cpu<V: Pod>(ebpf: &Ebpf, name: &'static str, index: u32) -> Result<Ve
 }
 
 /// Calls `visit` for every entry of a hash map.
-pub fn for_each<V: Pod>(
+pub fn for_each<K: Pod, V: Pod>(
     ebpf: &Ebpf,
     name: &'static str,
     entries_max: usize,
-    visit: impl FnMut(u64, V),
+    visit: impl FnMut(K, V),
 ) -> Result<(), BpfError> {
     let map = ebpf.map(name).and_then(map_data).ok_or_else(|| missing(name))?;
     batch::for_each(map.fd().as_fd(), entries_max, visit)
@@ -59,7 +59,7 @@ pub fn missing(name: &'static str) -> BpfError {
 }
 
 /// The map behind aya's type, for those types that leaktrace uses.
-const fn map_data(map: &Map) -> Option<&MapData> {
+pub const fn map_data(map: &Map) -> Option<&MapData> {
     match map {
         Map::Array(data) | Map::HashMap(data) | Map::PerCpuArray(data) | Map::RingBuf(data) => {
             Some(data)

@@ -9,6 +9,7 @@ mod batch;
 mod features;
 mod growth;
 mod maps;
+mod perf;
 mod read;
 
 pub use attach::{BpfError, Limits, Target, Tracer};

@@ -77,7 +77,7 @@ impl Tracer {
     fn read_once(&mut self) -> Result<ContextReadout, BpfError> {
         self.evict()?;
         let mut sites = Vec::new();
-        maps::for_each(&self.ebpf, "SITES", SITES_MAX, |site, counters: SiteCounters| {
+        maps::for_each(&self.ebpf, "SITES", SITES_MAX, |site: u64, counters: SiteCounters| {
             if counters.created > 0 {
                 let evicted = self.evicted.get(&site).copied().unwrap_or(0);
                 sites.push(SiteReadout { site, counters, evicted });

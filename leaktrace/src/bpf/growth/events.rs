@@ -8,8 +8,10 @@ use std::{collections::BTreeSet, fs, io, num::NonZeroU32, os::fd::AsFd as _, syn
 
 use aya::programs::ProgramFd;
 
-use super::perf::{self, Event, Inherit};
-use crate::bpf::BpfError;
+use crate::bpf::{
+    BpfError,
+    perf::{self, Event, Inherit},
+};
 
 /// Times that all events are opened while threads appear.
 const PASSES_MAX: usize = 8;

@@ -5,7 +5,6 @@
 //! Non-goals: names for addresses; what of the growth stays resident (the ledger knows).
 
 mod events;
-mod perf;
 mod read;
 mod tracepoints;
 
@@ -22,8 +21,13 @@ use leaktrace_common::{
 };
 use procfs::process::{MMapPath, Process};
 
-use self::{events::FaultEvents, perf::Event};
-use super::{BpfError, attach::raise_memlock_limit, maps};
+use self::events::FaultEvents;
+use super::{
+    BpfError,
+    attach::raise_memlock_limit,
+    maps,
+    perf::{self, Event},
+};
 
 pub use self::{
     events::FaultPeriod,
@@ -220,7 +224,7 @@ impl GrowthTracer {
             &self.ebpf,
             NAME,
             self.limits.ranges as usize,
-            |address, _: MappedRange| {
+            |address: u64, _: MappedRange| {
                 addresses.push(address);
             },
         )?;

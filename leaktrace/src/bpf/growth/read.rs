@@ -67,7 +67,7 @@ impl GrowthTracer {
             &self.ebpf,
             "GROWTH_SITES",
             self.limits.sites as usize,
-            |site, counters: GrowthCounters| {
+            |site: u64, counters: GrowthCounters| {
                 if counters.calls > 0 {
                     sites.push(GrowthSiteReadout { site, counters });
                 }
@@ -87,7 +87,7 @@ impl GrowthTracer {
             &self.ebpf,
             "GROWTH_FRAMES",
             self.limits.sites as usize,
-            |site, frames: GrowthFrames| {
+            |site: u64, frames: GrowthFrames| {
                 all.extend(origin(&frames).map(|origin| (site, origin)));
             },
         )?;

@@ -1,8 +1,10 @@
 //! Perf events with a program: what aya opens can be neither read nor left disabled.
 
 use std::{
+    ffi::CStr,
     fs::File,
     io::{self, Read as _},
+    num::NonZeroU32,
     os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _},
 };
 
@@ -14,7 +16,10 @@ use perf_event_open_sys::{
     ioctls, perf_event_open,
 };
 
-use crate::bpf::BpfError;
+use super::BpfError;
+
+/// Where the kernel tells the number of its uprobes.
+const UPROBE_KIND: &str = "/sys/bus/event_source/devices/uprobe/type";
 
 /// Whose threads inherit an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +56,22 @@ impl Event {
         // The program runs on all CPUs wherever the event is; it counts nothing itself.
         attr.set_disabled(1);
         Self::open(attr, 0, program)
+    }
+
+    /// Every run of the instruction at `file_offset` of the file `path`, by any thread of the
+    /// process `pid`. Closing it takes the probe out of the process.
+    pub fn uprobe(
+        kind: u32,
+        path: &CStr,
+        file_offset: u64,
+        pid: NonZeroU32,
+        program: BorrowedFd<'_>,
+    ) -> io::Result<Self> {
+        let mut attr = attr(kind, 0);
+        attr.__bindgen_anon_3.config1 = path.as_ptr() as u64;
+        attr.__bindgen_anon_4.config2 = file_offset;
+        let tid = i32::try_from(pid.get()).map_err(io::Error::other)?;
+        Self::open(attr, tid, program)
     }
 
     fn open(mut attr: perf_event_attr, tid: i32, program: BorrowedFd<'_>) -> io::Result<Self> {
@@ -103,4 +124,10 @@ pub fn refused(what: &str, error: &io::Error) -> BpfError {
         _ => "",
     };
     BpfError::Unsupported(format!("can't open {what}: {error}{way_out}"))
+}
+
+/// The number of the kind of event that uprobes are (kernel 4.17 on).
+pub fn uprobe_kind() -> io::Result<u32> {
+    let text = std::fs::read_to_string(UPROBE_KIND)?;
+    text.trim().parse().map_err(io::Error::other)
 }
