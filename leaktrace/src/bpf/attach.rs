@@ -10,7 +10,7 @@ use aya::{
 use aya_log::EbpfLogger;
 use leaktrace_common::{Eviction, OVERFLOW_SITE, SiteCounters};
 
-use crate::probe::{ProbePoint, Program};
+use crate::probe::ProbePoint;
 
 /// The kernel's page size is the least a ring buffer can have; nothing is written to it when
 /// logging is off.
@@ -162,14 +162,7 @@ impl Tracer {
     /// # Errors
     /// A program or a point is refused; what was attached before it is detached on drop.
     pub fn attach(&mut self, points: &[ProbePoint]) -> Result<(), BpfError> {
-        points.iter().try_for_each(|point| {
-            let name = match point.program {
-                Program::ContextCreate => "context_create",
-                Program::ContextRelease => "context_release",
-                Program::ContextReleaseClosure => "context_release_closure",
-            };
-            self.attach_program(name, point)
-        })
+        points.iter().try_for_each(|point| self.attach_program(point.program.name(), point))
     }
 
     /// Attaches a program that does nothing to every point: the benchmark's yardstick.

@@ -48,7 +48,8 @@ impl ContextFacts {
     }
 }
 
-fn code_facts(
+/// The code of a function, and where it was written.
+pub(super) fn code_facts(
     file: &Blocks,
     elf: &Elf,
     go: &GoBinary,

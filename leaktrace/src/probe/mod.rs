@@ -5,7 +5,12 @@
 //! Non-goals: attaching.
 
 mod facts;
+mod goroutines;
 mod plan;
 
 pub use facts::{CodeFacts, ContextFacts};
+pub use goroutines::{
+    GoroutineFacts, GoroutineLayout, GoroutinePlan, GoroutinePoint, GoroutineProgram,
+    plan_goroutines,
+};
 pub use plan::{Plan, ProbePoint, Program, Unavailable, plan};

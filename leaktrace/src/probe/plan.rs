@@ -16,11 +16,22 @@ pub enum Program {
     ContextReleaseClosure,
 }
 
-/// One place to attach to.
+impl Program {
+    /// Its name in the BPF object.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ContextCreate => "context_create",
+            Self::ContextRelease => "context_release",
+            Self::ContextReleaseClosure => "context_release_closure",
+        }
+    }
+}
+
+/// One place to attach one of the programs `P` to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProbePoint {
+pub struct ProbePoint<P = Program> {
     /// What runs there.
-    pub program: Program,
+    pub program: P,
     /// The probed function.
     pub function: String,
     /// Offset of the probed instruction, behind the stack check, from the entry.
@@ -102,7 +113,12 @@ pub fn plan(facts: &ContextFacts) -> Plan {
     plan
 }
 
-fn point(program: Program, name: &str, code: Option<&CodeFacts>) -> Result<ProbePoint, String> {
+/// The point behind the stack check of the function `name`.
+pub(super) fn point<P>(
+    program: P,
+    name: &str,
+    code: Option<&CodeFacts>,
+) -> Result<ProbePoint<P>, String> {
     let code = code.ok_or_else(|| format!("{name} is not in the executable"))?;
     let code = &code.code;
     let spot = code.behind_stack_check().map_err(|error| format!("{name}: {error}"))?;
