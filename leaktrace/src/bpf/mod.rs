@@ -7,6 +7,7 @@
 mod attach;
 mod batch;
 mod features;
+mod goroutines;
 mod growth;
 mod maps;
 mod perf;
@@ -14,6 +15,10 @@ mod read;
 
 pub use attach::{BpfError, Limits, Target, Tracer};
 pub use features::{Requirement, check as check_features, requirements};
+pub use goroutines::{
+    GoroutineLimits, GoroutineProbes, GoroutineReadout, GoroutineSampling, GoroutineSiteReadout,
+    GoroutineStackReadout, GoroutineTracer,
+};
 pub use growth::{
     FaultPeriod, GrowthLimits, GrowthOrigin, GrowthReadout, GrowthSiteReadout, GrowthTracer,
     PageFaults, mapping_calls_available, page_faults_available,

@@ -26,6 +26,8 @@ const HARMLESS: [(u32, &str); 12] = [
 
 const PROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/leaktrace-ebpf"));
 const GROWTH: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/leaktrace-growth"));
+const GOROUTINES: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/leaktrace-goroutines"));
 
 /// (section name, instructions) of everything executable in an object.
 fn code(data: &[u8]) -> Vec<(String, Vec<u8>)> {
@@ -47,7 +49,7 @@ fn code(data: &[u8]) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn programs_call_no_helper_that_could_touch_the_target() {
     let mut calls = 0;
-    for (section, code) in code(PROBES).into_iter().chain(code(GROWTH)) {
+    for (section, code) in [PROBES, GROWTH, GOROUTINES].into_iter().flat_map(code) {
         for instruction in code.chunks_exact(INSTRUCTION_BYTES) {
             let helper = u32::from_le_bytes(instruction[4..].try_into().unwrap());
             if instruction[0] == OPCODE_CALL && instruction[1] >> 4 != SOURCE_PSEUDO_CALL {
@@ -62,10 +64,12 @@ fn programs_call_no_helper_that_could_touch_the_target() {
 
 #[test]
 fn programs_are_uprobes_and_never_return_probes() {
-    let sections: Vec<_> = code(PROBES).into_iter().map(|(section, _)| section).collect();
-    assert!(sections.iter().any(|section| section == "uprobe"), "{sections:?}");
-    for section in sections {
-        assert!(section == "uprobe" || section == ".text", "{section}");
+    for object in [PROBES, GOROUTINES] {
+        let sections: Vec<_> = code(object).into_iter().map(|(section, _)| section).collect();
+        assert!(sections.iter().any(|section| section == "uprobe"), "{sections:?}");
+        for section in sections {
+            assert!(section == "uprobe" || section == ".text", "{section}");
+        }
     }
 }
 
