@@ -5,6 +5,7 @@
 mod cgroup;
 mod contexts;
 mod goroutines;
+mod goroutine_rates;
 mod growth;
 mod holding;
 mod kernel;
@@ -24,6 +25,7 @@ pub use cgroup::{
 };
 pub use contexts::{ContextKind, ContextNature, ContextParent, ContextSample, SiteSample};
 pub use goroutines::{GoroutineSample, GoroutineSiteSample, GoroutineTracker, OTHER_SITES};
+pub use goroutine_rates::{CreatorStack, GoroutineRates, Rate, Reconciled, SiteRates, reconcile};
 pub use growth::{FaultSite, FaultsHow, GrowthSample, MappingSite, MappingTotal, kind_at};
 pub use holding::{HolderSample, HoldingSample};
 pub use kernel::KernelSample;
