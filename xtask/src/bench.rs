@@ -32,7 +32,7 @@ pub fn run() -> Result<()> {
     let mut bench = cargo();
     bench.args(["bench", "-p", "leaktrace"]);
     bench.args(["--bench", "probes", "--bench", "symbols", "--bench", "inspect"]);
-    bench.args(["--bench", "growth"]).env("GROW", grow);
+    bench.args(["--bench", "goroutines", "--bench", "growth"]).env("GROW", grow);
     bench.env("CHURN", churn).env("BIG", big).env("BIG_SYMBOLS", symbols).env("SERVED", served);
     run_command(bench.env("GO", toolchain.path()))
 }

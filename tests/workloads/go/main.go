@@ -47,12 +47,18 @@ func subcommand(name string) func(args []string) {
 		return callbacks
 	case "callers":
 		return callers
+	case "starts":
+		return starts
+	case "paced":
+		return paced
+	case "relay":
+		return relay
 	}
 	return nil
 }
 
 func usage() {
 	fmt.Fprintln(os.Stderr, "usage: workload podsync|exact|hold|burst|warmup|steady|timeouts|"+
-		"background|churn|callbacks|callers [flags]")
+		"background|churn|callbacks|callers|starts|paced|relay [flags]")
 	os.Exit(2)
 }
