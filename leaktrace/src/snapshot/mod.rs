@@ -4,8 +4,8 @@
 
 mod cgroup;
 mod contexts;
-mod goroutines;
 mod goroutine_rates;
+mod goroutines;
 mod growth;
 mod holding;
 mod kernel;
@@ -24,8 +24,8 @@ pub use cgroup::{
     CgroupLevel, CgroupLimit, CgroupPlace, CgroupSample, CgroupStat, CgroupVersion, Hierarchies,
 };
 pub use contexts::{ContextKind, ContextNature, ContextParent, ContextSample, SiteSample};
-pub use goroutines::{GoroutineSample, GoroutineSiteSample, GoroutineTracker, OTHER_SITES};
 pub use goroutine_rates::{CreatorStack, GoroutineRates, Rate, Reconciled, SiteRates, reconcile};
+pub use goroutines::{GoroutineSample, GoroutineSiteSample, GoroutineTracker, OTHER_SITES};
 pub use growth::{FaultSite, FaultsHow, GrowthSample, MappingSite, MappingTotal, kind_at};
 pub use holding::{HolderSample, HoldingSample};
 pub use kernel::KernelSample;
