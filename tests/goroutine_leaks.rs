@@ -8,7 +8,7 @@ mod support;
 use std::{collections::BTreeMap, path::Path, thread::JoinHandle, time::Duration};
 
 use serde_json::Value;
-use support::{GO_VERSIONS, Trace, marked_line, served::Served, state};
+use support::{GO_VERSIONS, Trace, Workload, marked_line, served::Served, state, workload_path};
 
 /// The versions that all is tried with.
 const ENDS: [&str; 2] = ["1.21.13", "1.27.3"];
@@ -342,4 +342,54 @@ fn goroutines_that_end_are_no_leak() {
 #[test]
 fn fifty_thousand_are_counted_from_the_first_reading() {
     ENDS.into_iter().chain(["1.23.9"]).for_each(what_was_there_before_is_counted);
+}
+
+/// A stand-in for a kubelet that replaces a prober 20 times a second, beside three pods, and forgets
+/// to stop three of four.
+fn probers(mode: &str, arguments: &[&str]) -> Value {
+    let root = std::env::temp_dir().join(format!("leaktrace-{}-{mode}", std::process::id()));
+    for pod in ["a", "b", "c"] {
+        std::fs::create_dir_all(root.join("pods").join(pod)).unwrap();
+    }
+    let program = workload_path("go1.26.3").with_file_name("kubelet");
+    let program = program.parent().unwrap().with_file_name("go1.26.3-kubelet").join("kubelet");
+    let flag = format!("--root-dir={}", root.display());
+    let workload = Workload::start_at(&program, &[&flag, mode]);
+    let arguments = [&["--duration", DURATION, "--interval", "1s"], arguments].concat();
+    let report = Trace::of(workload.pid(), &arguments).report();
+    std::fs::remove_dir_all(root).unwrap();
+    report
+}
+
+#[test]
+fn a_kubelet_that_leaks_probers_is_known_for_it() {
+    let fixed = std::thread::spawn(|| probers("fixed", &[]));
+    let report = probers("leaky", &["--goroutine-stacks"]);
+    assert_eq!(state(&report), "leak", "{:#}", report["verdict"]);
+    let summary = report["verdict"]["summary"].as_str().unwrap();
+    assert!(summary.contains("prober.(*Manager).AddPod"), "{summary}");
+    let site = &report["goroutines"]["sites"][0];
+    assert_eq!(
+        (&site["verdict"], &site["advice"][0]["family"]),
+        (&"leak".into(), &"kubelet: probers".into())
+    );
+    let growth = site["growth_per_s"].as_f64().unwrap();
+    assert!((12.5..=15.5).contains(&growth), "{site:#}");
+    // The probes saw each start and each end, and who starts them.
+    let rates = &site["rates"];
+    let [started, ended] = ["started_per_s", "ended_per_s"].map(|of| rates[of].as_f64().unwrap());
+    assert!((started - ended - growth).abs() < 1.5, "{rates:#}");
+    assert!((started / ended - 4.0).abs() < 0.3, "{rates:#}");
+    let chain = rates["creators"][0]["frames"].as_array().unwrap();
+    assert!(chain.iter().any(|frame| frame["function"] == "main.probe"), "{rates:#}");
+    assert_eq!(report["goroutines"]["rates"]["how"], "counted");
+    assert_eq!(report["pods"]["last"]["count"], 3, "{:#}", report["pods"]);
+    let statements = report["pods"]["statements"].as_array().unwrap();
+    let flat = "the number of goroutines grew while the pod count was flat (3 pods)";
+    assert!(statements.iter().any(|statement| statement == flat), "{statements:#?}");
+    let fixed = fixed.join().unwrap();
+    assert!(["no_leak", "inconclusive"].contains(&state(&fixed)), "{:#}", fixed["verdict"]);
+    let sites = fixed["goroutines"]["sites"].as_array().unwrap();
+    assert!(sites.iter().all(|site| site["verdict"] != "leak"), "{:#}", fixed["goroutines"]);
+    assert!(fixed["goroutines"]["rates"].is_null());
 }

@@ -6,8 +6,9 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     config::{
-        ConfigError, DURATION_DEFAULT, EVICTION_THRESHOLD_DEFAULT, EvictionThreshold, Growth,
-        LIVE_ENTRIES_DEFAULT, LookOutput, Output, TraceConfig, default_interval,
+        BUDGET_DEFAULT, ConfigError, DURATION_DEFAULT, EVICTION_THRESHOLD_DEFAULT,
+        EvictionThreshold, Growth, LIVE_ENTRIES_DEFAULT, LookOutput, Output, TraceConfig,
+        budget_cores, default_interval,
     },
     session::Subject,
     target::Selector,
@@ -208,6 +209,12 @@ pub struct TraceArgs {
     /// like: these make every system call of the node some nanoseconds slower), or not
     #[arg(long, value_enum, value_name = "BY", default_value_t = GrowthBy::Faults)]
     growth: GrowthBy,
+    /// Also count starts and ends of goroutines, with the call chains that start them
+    #[arg(long)]
+    goroutine_stacks: bool,
+    /// What counting goroutines may cost the process, of one core; beyond it, time is sampled
+    #[arg(long, value_name = "SHARE", value_parser = budget_cores, default_value = BUDGET_DEFAULT)]
+    budget: f64,
     /// Forecast when less than this is available on the node: a kubelet evicts then; an amount or a
     /// percentage
     #[arg(long, value_name = "SIZE", default_value = EVICTION_THRESHOLD_DEFAULT)]
@@ -235,6 +242,8 @@ impl TraceArgs {
                 GrowthBy::Faults => Growth::Faults,
                 GrowthBy::All => Growth::All,
             },
+            goroutine_stacks: self.goroutine_stacks,
+            budget_cores: self.budget,
             eviction_threshold: self.eviction_threshold,
             families: self.families.clone(),
             outputs,

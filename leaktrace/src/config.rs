@@ -6,6 +6,10 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::{forecast::EVICTION_THRESHOLD_BYTES, target::Selector};
 
+/// More than this is no budget any more.
+const BUDGET_MAX_CORES: f64 = 1024.0;
+/// What probes of goroutines may cost the target, as it would be typed.
+pub const BUDGET_DEFAULT: &str = "1%";
 /// A kubelet's own default (kubernetes.io, "Node-pressure Eviction"), as it would be typed.
 pub const EVICTION_THRESHOLD_DEFAULT: &str = "100Mi";
 /// How long a trace lasts when nothing is said, as it would be typed.
@@ -140,6 +144,10 @@ pub struct TraceConfig {
     pub bpf_log: bool,
     /// What of the target's growth is traced by call chain.
     pub growth: Growth,
+    /// Count starts and ends of goroutines by probes, with who starts them.
+    pub goroutine_stacks: bool,
+    /// What these may cost the target, in cores.
+    pub budget_cores: f64,
     /// Below what is available on the node a kubelet evicts.
     pub eviction_threshold: EvictionThreshold,
     /// More families of known leaks, as docs/FAMILIES.md says.
@@ -157,6 +165,17 @@ pub enum Growth {
     Faults,
     /// Mapping calls too: while they are counted, every system call of the node takes longer.
     All,
+}
+
+/// A share of one core, `1%` or `0.01`, above 0.
+///
+/// # Errors
+/// It is none.
+pub fn budget_cores(text: &str) -> Result<f64, String> {
+    let (number, divisor) = text.strip_suffix('%').map_or((text, 1.0), |percent| (percent, 100.0));
+    let cores = number.parse::<f64>().ok().map(|number| number / divisor);
+    let cores = cores.filter(|cores| *cores > 0.0 && *cores <= BUDGET_MAX_CORES);
+    cores.ok_or_else(|| format!("`{text}` is no share of a core; use for example 1% or 0.01"))
 }
 
 /// The kubelet's `--eviction-hard=memory.available<…`.
@@ -248,7 +267,7 @@ impl Output {
 mod tests {
     use super::{
         ConfigError, EvictionThreshold, Format, Growth, LIVE_ENTRIES_DEFAULT, LookFormat,
-        LookOutput, Output, TraceConfig,
+        LookOutput, Output, TraceConfig, budget_cores,
     };
     use crate::target::Selector;
     use std::{path::PathBuf, time::Duration};
@@ -261,6 +280,8 @@ mod tests {
             live_entries: LIVE_ENTRIES_DEFAULT,
             bpf_log: false,
             growth: Growth::Faults,
+            goroutine_stacks: false,
+            budget_cores: 0.01,
             eviction_threshold: EvictionThreshold::Bytes(1),
             families: None,
             outputs: Vec::new(),
@@ -276,6 +297,15 @@ mod tests {
         assert!(matches!(short, ConfigError::Duration { .. }));
         for (duration, interval) in [(u64::MAX, 1000), (u64::MAX, u64::MAX / 4)] {
             assert_eq!(config(duration, interval).validated(), Err(ConfigError::TooLong));
+        }
+    }
+
+    #[test]
+    fn a_budget_is_a_share_of_a_core() {
+        assert_eq!(budget_cores("1%"), Ok(0.01));
+        assert_eq!(budget_cores("0.5"), Ok(0.5));
+        for wrong in ["", "0", "-1%", "NaN", "inf", "much", "1 %%"] {
+            assert!(budget_cores(wrong).unwrap_err().contains("1%"), "{wrong}");
         }
     }
 

@@ -7,14 +7,17 @@ use std::{cmp::Reverse, collections::HashMap};
 
 use serde::Serialize;
 
-use super::inspection::incomplete;
+use super::{
+    goroutine_rates::{RatesSection, SiteRatesSection},
+    inspection::incomplete,
+};
 use crate::{
     binary::Frame,
     display::rate,
     history::{GoroutineHistory, GoroutineSeries},
     memory::goroutines::{Creation, Label, Lost},
     model::{Slope, theil_sen},
-    signatures::{Advice, Families, Program},
+    signatures::Advice,
     snapshot::{AGES_S, GoroutinePlace, GoroutineSurvey, OTHER_SITES},
     symbolize::Symbolizer,
     verdict::{SiteJudgement, SiteState},
@@ -55,6 +58,8 @@ pub struct GoroutineSites {
     pub labels_other: Ends,
     /// What the last reading could not read.
     pub lost: Lost,
+    /// What the probes counted; null without them.
+    pub rates: Option<RatesSection>,
 }
 
 /// A figure at the first reading and at the last.
@@ -71,6 +76,9 @@ pub struct Ends {
 pub struct GoroutineSite {
     /// By the addresses of both.
     pub id: String,
+    /// The addresses themselves; none for sites beyond the limit.
+    #[serde(skip)]
+    pub creation: Option<Creation>,
     /// The `go` statement; null for the runtime's first goroutine, and for sites beyond the limit.
     pub creator: Option<Frame>,
     /// The function they begin with.
@@ -109,21 +117,12 @@ pub struct GoroutineSite {
     pub horizon_s: f64,
     /// Older than that, of those that began in the window.
     pub old: u64,
+    /// What the probes counted; null without them.
+    pub rates: Option<SiteRatesSection>,
     /// What such goroutines are known for, the most specific first: advice, not evidence.
     pub advice: Vec<Advice>,
     /// clean, recent, stopped, unresolved, released_late, never_released, leak, not_judged.
     pub verdict: &'static str,
-}
-
-impl GoroutineSites {
-    /// Says what the sites are known for in `program`.
-    pub fn advise(&mut self, families: &Families, program: Program<'_>) {
-        for site in &mut self.sites {
-            let frames = site.stacks.first().map_or(&[][..], |stack| &stack.frames);
-            let found = families.match_stack(frames, site.creator.as_ref(), site.start.as_ref());
-            site.advice = found.into_iter().map(|family| family.advice(program)).collect();
-        }
-    }
 }
 
 /// Survivors by age.
@@ -231,6 +230,7 @@ pub fn goroutine_sites(
         labels: labels(history),
         labels_other: Ends::of(history.other_labels()),
         lost: *history.lost(),
+        rates: None,
     }
 }
 
@@ -286,6 +286,7 @@ fn row(
     let stack_bytes_each = latest.stack_bytes.checked_div(latest.live).unwrap_or(0);
     GoroutineSite {
         id: format!("{:x}-{:x}", site.creator_pc, site.start_pc),
+        creation: Some(site).filter(|site| *site != OTHER_SITES),
         creator: None,
         start: None,
         live: latest.live,
@@ -305,6 +306,7 @@ fn row(
         usual_lifetime_s: judgement.and_then(|judgement| judgement.usual_lifetime_s),
         horizon_s: judgement.map_or(0.0, |judgement| judgement.horizon_s),
         old: judgement.map_or(0, |judgement| judgement.old),
+        rates: None,
         advice: Vec::new(),
         verdict: judgement.map_or("not_judged", |judgement| judgement.state.word()),
     }

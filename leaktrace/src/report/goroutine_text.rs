@@ -2,7 +2,7 @@
 
 use super::{
     goroutine_sites::{GoroutineSite, GoroutineSites, GoroutineStack},
-    text::{BOLD, COLUMNS, DIM, advice::advice, line, placed, short, tail, wrap},
+    text::{BOLD, COLUMNS, DIM, advice::advice, head, line, placed, short, tail, wrap},
 };
 use crate::{
     binary::Frame,
@@ -19,6 +19,8 @@ const LEAKS_MAX: usize = 3;
 const LABELS_MAX: usize = 4;
 /// Places shown of a leaking site.
 const PLACES_MAX: usize = 2;
+/// Frames shown of a chain that starts them.
+const CALLERS_MAX: usize = 4;
 
 /// The worst leaks.
 pub fn leaks(out: &mut String, goroutines: &GoroutineSites) {
@@ -62,8 +64,22 @@ fn leak(out: &mut String, site: &GoroutineSite) {
     for stack in site.stacks.iter().take(PLACES_MAX) {
         parked(out, stack);
     }
+    creators(out, site);
     advice(out, &site.advice);
     out.push('\n');
+}
+
+/// Who starts them, if the probes saw it.
+fn creators(out: &mut String, site: &GoroutineSite) {
+    let Some(rates) = &site.rates else { return };
+    let (started, ended) = (rate(rates.started_per_s), rate(rates.ended_per_s));
+    line(out, &format!("    by the probes {started} started/s, {ended} ended/s"));
+    for creator in rates.creators.iter().take(PLACES_MAX) {
+        let chain: Vec<_> =
+            creator.frames.iter().take(CALLERS_MAX).map(|f| short(&f.function)).collect();
+        let text = format!("    {}/s by {}", rate(creator.started_per_s), chain.join(" < "));
+        line(out, &format!("{DIM}{}{DIM:#}", head(&text, COLUMNS)));
+    }
 }
 
 /// Where some of them stand.
@@ -99,6 +115,19 @@ pub fn table(out: &mut String, goroutines: &GoroutineSites) {
         line(out, &format!("{DIM}  and {more} more go statements (see --json){DIM:#}"));
     }
     labels(out, goroutines);
+    if let Some(rates) = &goroutines.rates {
+        let (started, ended) = (rate(rates.started_per_s), rate(rates.ended_per_s));
+        let cost = rates.cost_ratio * 100.0;
+        let failed = rates.failure.as_ref().map_or_else(String::new, |why| format!("; {why}"));
+        let how = &rates.how;
+        wrap(
+            out,
+            "   ",
+            &format!(
+                "by the probes {started} started/s, {ended} ended/s, {how}; they cost {cost:.2} % of a CPU{failed}"
+            ),
+        );
+    }
     let growth = goroutines.growth_per_s.map_or_else(|| "-".to_owned(), rate);
     wrap(
         out,

@@ -4,6 +4,8 @@
 
 mod build;
 mod diagnosis;
+mod goroutine_advice;
+mod goroutine_rates;
 mod goroutine_sites;
 mod goroutine_text;
 mod goroutines;
@@ -19,6 +21,7 @@ mod text;
 
 pub use build::{Inputs, NamedSite, build};
 pub use diagnosis::{Answer, Check, Diagnosis, Lookup, Place, Probe, Variable};
+pub use goroutine_rates::{Creator, RatesSection, SiteRatesSection};
 pub use goroutine_sites::{
     AgeClass, Ages, Ends, GoroutineFindings, GoroutineSite, GoroutineSites, GoroutineStack,
     GoroutineState, LabelGrowth, goroutine_sites,

@@ -10,7 +10,9 @@ use crate::{
     binary::{Blocks, BuildInfo, Elf, Frame, GoBinary, Machine, ProgramVersion},
     bpf::SiteOrigin,
     memory::Types,
-    probe::{ContextFacts, Plan, Unavailable, plan},
+    probe::{
+        ContextFacts, GoroutineFacts, GoroutinePlan, Plan, Unavailable, plan, plan_goroutines,
+    },
     report::NamedSite,
     signatures::{Advice, Families, Program},
     snapshot::ContextNature,
@@ -189,6 +191,17 @@ impl Executable {
         let build_id = self.elf.as_ref().and_then(|elf| elf.build_id.as_deref());
         let with_id = |(mapping, is_own): (_, bool)| (mapping, build_id.filter(|_| is_own));
         self.mappings.iter().flat_map(Mappings::all).map(with_id).collect()
+    }
+
+    /// Where goroutines begin and end in it.
+    ///
+    /// # Errors
+    /// It is no Go program of a known version, or can't be read.
+    pub fn goroutine_plan(&self) -> Result<GoroutinePlan> {
+        let (file, elf, go) = self.go().context("no Go program of a known version")?;
+        let build = self.build.as_ref().context("no Go build information")?;
+        let facts = GoroutineFacts::read(file, elf, go, build)?;
+        Ok(plan_goroutines(&facts).on(elf.machine, Machine::HOST))
     }
 
     /// Path of the main package.

@@ -5,6 +5,7 @@
 
 mod doctor;
 mod executable;
+mod goroutine_rates;
 mod goroutines;
 mod growth;
 mod heap;
@@ -111,6 +112,9 @@ pub async fn trace(
             symbolizer.map(|mut names| known.section(&verdict, &found.history, &mut names));
         if let Some(section) = &mut goroutines {
             section.advise(&families, executable.program());
+            if let (Some(found), Some(mut names)) = (&found.rates, executable.symbolizer(&watch)) {
+                section.add_rates(&found.rates, found.seconds, &mut names);
+            }
         }
     }
     let heap_growth = found.heap.as_ref().and_then(|moments| moments.compared().growth());

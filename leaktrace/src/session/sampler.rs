@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     executable::Executable,
+    goroutine_rates::{FoundRates, RateWatch},
     goroutines::{FoundGoroutines, GoroutineWatch},
     growth::{GrowthFound, GrowthWatch},
     heap::{HeapMoments, HeapWatch},
@@ -34,12 +35,14 @@ use crate::{
 const HOLDERS: &str = "holders of contexts";
 const HEAP: &str = "heap profile";
 const COUNTERS: &str = "counters of the Go runtime";
+const RATES: &str = "starts and ends of goroutines";
 const GROWTH: &str = "growth by call chain";
 const MAPPINGS: &str = "what the memory is used for";
 const MEMORY: &str = "the Go runtime's memory";
 const GOROUTINES: &str = "goroutines";
 /// Without these, what is counted is as good.
-const OF_MEMORY: [&str; 9] = [
+const OF_MEMORY: [&str; 10] = [
+    RATES,
     HOLDERS,
     HEAP,
     COUNTERS,
@@ -68,6 +71,8 @@ pub struct Sampler<'e> {
     pods: Option<PodWatch>,
     /// None when it is not asked for, or the kernel refuses.
     growth: Option<GrowthWatch>,
+    /// None when it is not asked for, or can't be had.
+    rates: Option<RateWatch>,
     /// None also where no contexts are counted.
     holdings: Option<Holdings>,
     unavailable: Vec<Unavailable>,
@@ -88,6 +93,8 @@ pub struct Found {
     pub heap: Option<HeapMoments>,
     /// The survivors among the goroutines.
     pub goroutines: Option<FoundGoroutines>,
+    /// Starts and ends of goroutines.
+    pub rates: Option<FoundRates>,
     /// What grew, by call chain.
     pub growth: Option<GrowthFound>,
     /// The pods at both ends, of a kubelet.
@@ -112,6 +119,7 @@ impl<'e> Sampler<'e> {
             resident: ResidentWatch::new(None),
             pods: PodWatch::of(watch, executable),
             growth: None,
+            rates: None,
             holdings: None,
             unavailable: Vec::new(),
         };
@@ -122,6 +130,12 @@ impl<'e> Sampler<'e> {
             }
         }
         this.attach_growth(config, watch)?;
+        if config.goroutine_stacks {
+            match RateWatch::attach(pid(watch)?, executable, config.budget_cores) {
+                Ok(rates) => this.rates = Some(rates),
+                Err(error) => this.give_up_on(RATES, format!("{error:#}")),
+            }
+        }
         Ok(this)
     }
 
@@ -134,6 +148,13 @@ impl<'e> Sampler<'e> {
         }
         self.unavailable.extend(missing);
         Ok(())
+    }
+
+    fn observe_rates(&mut self, thorough: bool) {
+        let observed = self.rates.as_mut().map(|rates| rates.observe(thorough));
+        if let Some(Err(error)) = observed {
+            self.give_up_on(RATES, format!("{error:#}"));
+        }
     }
 
     fn observe_growth(&mut self, watch: &Watch, thorough: bool) {
@@ -163,7 +184,8 @@ impl<'e> Sampler<'e> {
     pub fn costs(&self) -> (u64, u64) {
         let hits = self.history.contexts().map_or(0, |contexts| contexts.probe_hits);
         let growth = self.growth.as_ref().map_or(0, GrowthWatch::map_bytes);
-        (self.tracer.as_ref().map_or(0, Tracer::map_bytes) + growth, hits)
+        let rates = self.rates.as_ref().map_or(0, RateWatch::map_bytes);
+        (self.tracer.as_ref().map_or(0, Tracer::map_bytes) + growth + rates, hits)
     }
 
     /// Between readings: makes room in the live map if the kernel widened the sampling.
@@ -199,6 +221,7 @@ impl<'e> Sampler<'e> {
         self.observe_heap(false);
         self.observe_goroutines(watch, false);
         self.observe_growth(watch, false);
+        self.observe_rates(false);
         self.observe_resident(watch, cgroup.as_ref(), false);
         if let Some(pods) = &mut self.pods {
             pods.observe();
@@ -279,6 +302,7 @@ impl<'e> Sampler<'e> {
         let live = self.observe(Instant::now(), true);
         self.search();
         self.observe_growth(watch, true);
+        self.observe_rates(true);
         self.observe_heap(true);
         self.observe_goroutines(watch, true);
         let cgroup = CgroupSample::read(watch.process(), &self.hierarchies);
@@ -303,6 +327,7 @@ impl<'e> Sampler<'e> {
             resident: self.resident.finish(),
             pods: self.pods.and_then(PodWatch::finish),
             growth: self.growth.and_then(GrowthWatch::finish),
+            rates: self.rates.and_then(RateWatch::finish),
             history: self.history,
             unavailable: self.unavailable,
         }
