@@ -295,6 +295,12 @@ fn a_target_that_executes_itself_again_is_another_epoch() {
     let report = Trace::of(shell.pid(), &["--duration", "20s", "--interval", "200ms"]).report();
     assert_eq!(report["target"]["state"], "replaced");
     assert!(report["window"]["duration_s"].as_f64().unwrap() < 10.0);
+    // Nothing of the other program is in it, and nothing is forecast for it.
+    let forecast = &report["forecast"];
+    assert!(forecast["eviction"].is_null() && forecast["oom"].is_null(), "{forecast:#}");
+    let assumed = forecast["assumptions"][0].as_str().unwrap();
+    assert!(assumed.contains("another program"), "{assumed}");
+    assert!(report["rss"]["rollup_anon_last_bytes"].is_null(), "{:#}", report["rss"]);
     assert_eq!(state(&report), "inconclusive");
 }
 

@@ -363,8 +363,8 @@ fn probers(mode: &str, arguments: &[&str]) -> Value {
 
 #[test]
 fn a_kubelet_that_leaks_probers_is_known_for_it() {
-    let fixed = std::thread::spawn(|| probers("fixed", &[]));
-    let report = probers("leaky", &["--goroutine-stacks"]);
+    let fixed = std::thread::spawn(|| probers("fixed", &["--goroutine-stacks"]));
+    let report = probers("leaky", &[]);
     assert_eq!(state(&report), "leak", "{:#}", report["verdict"]);
     let summary = report["verdict"]["summary"].as_str().unwrap();
     assert!(summary.contains("prober.(*Manager).AddPod"), "{summary}");
@@ -375,7 +375,10 @@ fn a_kubelet_that_leaks_probers_is_known_for_it() {
     );
     let growth = site["growth_per_s"].as_f64().unwrap();
     assert!((12.5..=15.5).contains(&growth), "{site:#}");
-    // The probes saw each start and each end, and who starts them.
+    // The probes came by themselves once something grew, and saw each start, each end, and who
+    // starts them.
+    let seconds = report["goroutines"]["rates"]["seconds"].as_f64().unwrap();
+    assert!((5.0..23.0).contains(&seconds), "{:#}", report["goroutines"]["rates"]);
     let rates = &site["rates"];
     let [started, ended] = ["started_per_s", "ended_per_s"].map(|of| rates[of].as_f64().unwrap());
     assert!((started - ended - growth).abs() < 1.5, "{rates:#}");
@@ -391,5 +394,8 @@ fn a_kubelet_that_leaks_probers_is_known_for_it() {
     assert!(["no_leak", "inconclusive"].contains(&state(&fixed)), "{:#}", fixed["verdict"]);
     let sites = fixed["goroutines"]["sites"].as_array().unwrap();
     assert!(sites.iter().all(|site| site["verdict"] != "leak"), "{:#}", fixed["goroutines"]);
-    assert!(fixed["goroutines"]["rates"].is_null());
+    let rates = &fixed["goroutines"]["rates"];
+    let [started, ended] = ["started_per_s", "ended_per_s"].map(|of| rates[of].as_f64().unwrap());
+    assert!(started > 15.0 && (started - ended).abs() < 1.0, "{rates:#}");
+    assert!(rates["seconds"].as_f64().unwrap() > 22.0, "{rates:#}");
 }

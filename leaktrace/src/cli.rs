@@ -7,8 +7,8 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use crate::{
     config::{
         BUDGET_DEFAULT, ConfigError, DURATION_DEFAULT, EVICTION_THRESHOLD_DEFAULT,
-        EvictionThreshold, Growth, LIVE_ENTRIES_DEFAULT, LookOutput, Output, TraceConfig,
-        budget_cores, default_interval,
+        EvictionThreshold, GoroutineStacks, Growth, LIVE_ENTRIES_DEFAULT, LookOutput, Output,
+        TraceConfig, budget_cores, default_interval,
     },
     session::Subject,
     target::Selector,
@@ -160,6 +160,17 @@ pub enum FailOn {
     Suspect,
 }
 
+/// When goroutines are counted by probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StacksWhen {
+    /// Once those of some go statement grow.
+    Growing,
+    /// From the beginning.
+    Always,
+    /// Never.
+    Never,
+}
+
 /// What growth is traced by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum GrowthBy {
@@ -209,9 +220,11 @@ pub struct TraceArgs {
     /// like: these make every system call of the node some nanoseconds slower), or not
     #[arg(long, value_enum, value_name = "BY", default_value_t = GrowthBy::Faults)]
     growth: GrowthBy,
-    /// Also count starts and ends of goroutines, with the call chains that start them
-    #[arg(long)]
-    goroutine_stacks: bool,
+    /// Count starts and ends of goroutines by probes, with the call chains that start them: once they
+    /// grow, always, or never
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = StacksWhen::Growing,
+          default_missing_value = "always", num_args = 0..=1, require_equals = true)]
+    goroutine_stacks: StacksWhen,
     /// What counting goroutines may cost the process, of one core; beyond it, time is sampled
     #[arg(long, value_name = "SHARE", value_parser = budget_cores, default_value = BUDGET_DEFAULT)]
     budget: f64,
@@ -242,7 +255,11 @@ impl TraceArgs {
                 GrowthBy::Faults => Growth::Faults,
                 GrowthBy::All => Growth::All,
             },
-            goroutine_stacks: self.goroutine_stacks,
+            goroutine_stacks: match self.goroutine_stacks {
+                StacksWhen::Growing => GoroutineStacks::Growing,
+                StacksWhen::Always => GoroutineStacks::Always,
+                StacksWhen::Never => GoroutineStacks::Never,
+            },
             budget_cores: self.budget,
             eviction_threshold: self.eviction_threshold,
             families: self.families.clone(),

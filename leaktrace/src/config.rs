@@ -144,8 +144,8 @@ pub struct TraceConfig {
     pub bpf_log: bool,
     /// What of the target's growth is traced by call chain.
     pub growth: Growth,
-    /// Count starts and ends of goroutines by probes, with who starts them.
-    pub goroutine_stacks: bool,
+    /// When starts and ends of goroutines are counted by probes, with who starts them.
+    pub goroutine_stacks: GoroutineStacks,
     /// What these may cost the target, in cores.
     pub budget_cores: f64,
     /// Below what is available on the node a kubelet evicts.
@@ -165,6 +165,17 @@ pub enum Growth {
     Faults,
     /// Mapping calls too: while they are counted, every system call of the node takes longer.
     All,
+}
+
+/// When starts and ends of goroutines are counted by probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoroutineStacks {
+    /// From the beginning.
+    Always,
+    /// Once the goroutines of some `go` statement grow.
+    Growing,
+    /// Never.
+    Never,
 }
 
 /// A share of one core, `1%` or `0.01`, above 0.
@@ -201,8 +212,8 @@ impl EvictionThreshold {
 impl std::str::FromStr for EvictionThreshold {
     type Err = String;
 
-    /// As in a kubelet's configuration: a quantity (`100Mi`, `1Gi`, `500M`, bytes) or a percentage
-    /// (`5%`).
+    /// A whole number of bytes, or of k, M, G, Ki, Mi or Gi of them (`100Mi`), or a percentage (`5%`),
+    /// as in a kubelet's configuration.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const SUFFIXES: [(&str, u64); 6] = [
             ("Ki", 1 << 10),
@@ -266,8 +277,8 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::{
-        ConfigError, EvictionThreshold, Format, Growth, LIVE_ENTRIES_DEFAULT, LookFormat,
-        LookOutput, Output, TraceConfig, budget_cores,
+        ConfigError, EvictionThreshold, Format, GoroutineStacks, Growth, LIVE_ENTRIES_DEFAULT,
+        LookFormat, LookOutput, Output, TraceConfig, budget_cores,
     };
     use crate::target::Selector;
     use std::{path::PathBuf, time::Duration};
@@ -280,7 +291,7 @@ mod tests {
             live_entries: LIVE_ENTRIES_DEFAULT,
             bpf_log: false,
             growth: Growth::Faults,
-            goroutine_stacks: false,
+            goroutine_stacks: GoroutineStacks::Growing,
             budget_cores: 0.01,
             eviction_threshold: EvictionThreshold::Bytes(1),
             families: None,

@@ -218,6 +218,13 @@ impl Tracer {
     }
 }
 
+/// Events take a file for each thread of the target. The hard limit is ours to use.
+pub(super) fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
 /// Maps count against RLIMIT_MEMLOCK before kernel 5.11. Failing is harmless on newer ones, and
 /// on older ones the map creation then says so.
 pub(super) fn raise_memlock_limit() {

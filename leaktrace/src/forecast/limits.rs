@@ -83,7 +83,8 @@ fn forecast_level(
         let room = room(level, limit_bytes, swap_bytes);
         let found = room.and_then(|[least, most]| deadline([least - fuzz, most + fuzz], &filling));
         let Some(deadline) = found else { continue };
-        let (cgroup, consequence) = (level.path.clone(), consequence(kind, level));
+        let cgroup = printable(level.path.as_bytes());
+        let consequence = consequence(kind, level);
         let limit = LimitDeadline { cgroup, kind, limit_bytes, consequence, deadline };
         forecast.limits.push(limit);
     }

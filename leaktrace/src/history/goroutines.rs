@@ -14,6 +14,11 @@ pub const LABELS_MAX: usize = 1000;
 /// Of these with the same key: one with a value for each request leaves room for others.
 const VALUES_MAX: usize = 250;
 
+/// So many more in each half of the readings are growth worth a probe.
+const GROWN_MIN: u64 = 8;
+/// Of so many readings.
+const GROWN_READINGS_MIN: usize = 6;
+
 /// One site's past, aligned with the readings.
 #[derive(Debug, Clone)]
 pub struct GoroutineSeries {
@@ -43,6 +48,12 @@ pub struct GoroutineHistory {
     readings: u64,
 }
 
+/// Goroutines that are not in a reading.
+const fn missing(lost: &Lost) -> u64 {
+    let slots = lost.slots_beyond_limit.saturating_add(lost.slots_unreadable);
+    slots.saturating_add(lost.invalid).saturating_add(lost.torn)
+}
+
 impl GoroutineHistory {
     pub(super) fn push(&mut self, at_s: f64, sample: GoroutineSample) {
         if self.times_s.len() == POINTS_MAX {
@@ -55,7 +66,10 @@ impl GoroutineHistory {
         if self.readings == 1 {
             self.first_id = sample.newest_id;
         }
-        (self.newest_id, self.lost) = (sample.newest_id, sample.lost);
+        self.newest_id = sample.newest_id;
+        if missing(&sample.lost) >= missing(&self.lost) {
+            self.lost = sample.lost;
+        }
         for (site, latest) in sample.sites {
             let series = self.sites.entry(site).or_insert_with(|| GoroutineSeries {
                 live: vec![0; before],
@@ -106,6 +120,18 @@ impl GoroutineHistory {
             keep_even(&mut series.started);
             keep_even(&mut series.ended_before);
         }
+    }
+
+    /// Whether the goroutines of some site have grown, in the first half of the readings and in the
+    /// second: worth asking who starts them.
+    pub fn some_site_grows(&self) -> bool {
+        let grows = |series: &GoroutineSeries| {
+            let middle = series.live.get(series.live.len() / 2);
+            let ends = (series.live.first(), middle, series.live.last());
+            let (Some(first), Some(middle), Some(last)) = ends else { return false };
+            *middle >= first + GROWN_MIN && *last >= middle + GROWN_MIN
+        };
+        self.times_s.len() >= GROWN_READINGS_MIN && self.sites.values().any(grows)
     }
 
     /// How often they were read.
@@ -178,6 +204,20 @@ mod tests {
         };
         let sites = HashMap::from([(SITE, site)]);
         GoroutineSample { live, newest_id: 100 + 2 * live, sites, labels, lost: Lost::default() }
+    }
+
+    #[test]
+    fn a_site_grows_that_grows_in_both_halves() {
+        let grows = |live: &dyn Fn(u64) -> u64| {
+            let mut history = GoroutineHistory::default();
+            (0..12).for_each(|s| history.push(s as f64, sample(live(s), HashMap::new())));
+            history.some_site_grows()
+        };
+        assert!(grows(&|s| 100 + 2 * s));
+        assert!(!grows(&|s| 100 + s / 2) && !grows(&|s| 200 - 3 * s) && !grows(&|_| 5000));
+        // A burst, and a warm-up.
+        assert!(!grows(&|s| if s == 6 { 500 } else { 10 }));
+        assert!(!grows(&|s| (30 * s).min(150)));
     }
 
     #[test]

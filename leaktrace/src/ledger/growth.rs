@@ -173,10 +173,9 @@ fn give_room_to_the_heap(groups: &mut [GroupGrowth], lines: &[LineGrowth]) {
 /// Those that grew most first.
 fn group_growth(lines: &[LineGrowth]) -> Vec<GroupGrowth> {
     let mut groups: Vec<GroupGrowth> = Vec::new();
-    // The cgroup's figure has the process's page tables in it.
-    let counted = |line: &&LineGrowth| {
-        line.what != Part::PageTables || lines.iter().all(|line| line.what != Part::CgroupKernel)
-    };
+    // A cgroup's figures are those of all its processes.
+    let counted =
+        |line: &&LineGrowth| !matches!(line.what, Part::CgroupKernel | Part::CgroupSockets);
     for line in lines.iter().filter(counted) {
         let group = line.what.group();
         match groups.iter_mut().find(|known| known.group == group) {

@@ -114,10 +114,14 @@ pub fn build(inputs: Inputs<'_>) -> Report {
         let judgements: HashMap<u64, SiteJudgement> = verdict.sites.iter().copied().collect();
         contexts(history, totals, &judgements, &mut names, (&holdings, &holders))
     });
-    let mut lost = growth.as_ref().map(|growth| growth.lost.clone()).unwrap_or_default();
-    for (reason, count) in history.contexts().iter().flat_map(|totals| &totals.lost) {
-        *lost.entry(reason.name().to_owned()).or_default() += count;
-    }
+    let mut lost: BTreeMap<String, u64> = BTreeMap::new();
+    let of_growth = growth.iter().flat_map(|growth| &growth.lost);
+    lost.extend(of_growth.map(|(why, count)| (format!("growth: {why}"), *count)));
+    let rates = goroutines.as_ref().and_then(|goroutines| goroutines.rates.as_ref());
+    let of_rates = rates.iter().flat_map(|rates| &rates.lost);
+    lost.extend(of_rates.map(|(why, count)| (format!("goroutines: {why}"), *count)));
+    let of_contexts = history.contexts().into_iter().flat_map(|totals| &totals.lost).copied();
+    lost.extend(of_contexts.map(|(reason, count)| (reason.name().to_owned(), count)));
     let mut report = Report {
         schema_version: SCHEMA_VERSION,
         leaktrace_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -315,7 +319,7 @@ fn site(
         retained_bytes_each,
         reached_bytes_each: reached,
         estimated_bytes_per_s: growth
-            .map(|growth| growth.per_s * reached.unwrap_or(retained_bytes_each) as f64),
+            .map(|growth| growth.per_s * reached.unwrap_or(0).max(retained_bytes_each) as f64),
         retained_how: match read {
             Some(_) => "read from memory: the objects of the median context",
             None => "modelled: least heap bytes of a forgotten context of this kind",
@@ -340,10 +344,9 @@ fn summary(
 ) -> String {
     let who = format!("{} (pid {})", target.comm, target.pid);
     let worst = contexts.and_then(|contexts| contexts.sites.first());
-    let is_context = worst.is_some_and(|site| site.verdict == SiteState::Leak.word());
     let started = goroutines.and_then(GoroutineSites::leak_in_words);
     match (verdict.state, worst) {
-        (State::Leak, _) if started.is_some() && !is_context => {
+        (State::Leak, _) if started.is_some() && !verdict.contexts_leak => {
             format!("{who} leaks {}", started.unwrap_or_default())
         }
         (State::Leak, Some(site)) => {

@@ -2,7 +2,7 @@
 //!
 //! Non-goals: which goroutines are alive.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use serde::Serialize;
 
@@ -35,6 +35,8 @@ pub struct RatesSection {
     pub cost_ratio: f64,
     /// Why nothing is counted any more.
     pub failure: Option<String>,
+    /// Losses by reason.
+    pub lost: BTreeMap<String, u64>,
 }
 
 /// What the probes counted at one site.
@@ -84,6 +86,7 @@ impl GoroutineSites {
             probe_hits: rates.probe_hits,
             cost_ratio: per_s(rates.cost_ns as f64 / 1e9),
             failure: rates.failure.clone(),
+            lost: rates.lost.iter().map(|(why, n)| (why.name().to_owned(), *n)).collect(),
         });
         for site in &mut self.sites {
             let Some(creation) = site.creation else { continue };
@@ -101,12 +104,18 @@ impl GoroutineSites {
 }
 
 fn how(rates: &GoroutineRates) -> String {
-    rates.sampling.map_or_else(
-        || "counted".to_owned(),
+    if rates.failure.is_some() {
+        return "counted until that failed".to_owned();
+    }
+    rates.sampling.filter(|sampling| sampling.windows > 0).map_or_else(
+        || match rates.sampling {
+            None => "counted".to_owned(),
+            Some(_) => "counted until the budget was spent".to_owned(),
+        },
         |sampling| {
             let share = sampling.observed_ns as f64 / sampling.span_ns.max(1) as f64 * 100.0;
             format!(
-                "sampled in {} windows of time, {share:.1} % of it, to keep within the budget",
+                "beyond the budget sampled in {} windows, {share:.1} % of that time",
                 sampling.windows
             )
         },

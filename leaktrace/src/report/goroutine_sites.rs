@@ -56,7 +56,7 @@ pub struct GoroutineSites {
     pub labels: Vec<LabelGrowth>,
     /// Goroutines with labels that have no row; who has two counts twice.
     pub labels_other: Ends,
-    /// What the last reading could not read.
+    /// What the worst reading could not read.
     pub lost: Lost,
     /// What the probes counted; null without them.
     pub rates: Option<RatesSection>,

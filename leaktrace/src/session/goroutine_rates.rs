@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use super::executable::Executable;
 use crate::{
     bpf::{GoroutineLimits, GoroutineTracer, Target},
-    snapshot::GoroutineRates,
+    snapshot::{self, GoroutineRates},
 };
 
 /// A reading may wait for a window of sampling to end: not more often than this.
@@ -23,7 +23,8 @@ const REST: Duration = Duration::from_secs(5);
 /// Counts starts and ends.
 pub struct RateWatch {
     tracer: GoroutineTracer,
-    began: Instant,
+    /// `CLOCK_MONOTONIC` when the probes were there.
+    began_ns: u64,
     last: Option<FoundRates>,
     rest_until: Instant,
 }
@@ -54,8 +55,8 @@ impl RateWatch {
         let limits = GoroutineLimits { budget_cores, ..GoroutineLimits::default() };
         let mut tracer = GoroutineTracer::load(target, layout, bias, limits)?;
         tracer.attach(&plan.points)?;
-        let began = Instant::now();
-        Ok(Self { tracer, began, last: None, rest_until: began })
+        let began_ns = snapshot::Instant::now().monotonic_ns;
+        Ok(Self { tracer, began_ns, last: None, rest_until: Instant::now() })
     }
 
     /// Kernel memory of the maps in bytes.
@@ -70,10 +71,14 @@ impl RateWatch {
     pub fn observe(&mut self, thorough: bool) -> Result<()> {
         let at = Instant::now();
         if thorough || at >= self.rest_until {
-            let rates = GoroutineRates::new(&self.tracer.read()?);
-            let seconds = at.duration_since(self.began).as_secs_f64();
-            self.last = Some(FoundRates { rates, seconds });
             self.rest_until = at + REST;
+            let rates = GoroutineRates::new(&self.tracer.read()?);
+            // While it is sampled, the counts tell until the end of the last window only.
+            let now_ns = snapshot::Instant::now().monotonic_ns;
+            let until_ns = rates.sampling.and_then(|sampling| sampling.told_until_ns);
+            let told_ns = until_ns.unwrap_or(now_ns).saturating_sub(self.began_ns);
+            let seconds = told_ns as f64 / 1e9;
+            self.last = Some(FoundRates { rates, seconds });
         }
         Ok(())
     }

@@ -63,16 +63,23 @@ pub struct FoundGoroutines {
 }
 
 impl FoundGoroutines {
-    /// Adds what they say to `verdict`; `process_is_young` as for contexts.
-    pub fn weigh(&self, verdict: Verdict, history: &History, process_is_young: bool) -> Verdict {
-        let idle = history.contexts().is_some_and(|contexts| contexts.probe_hits == 0);
+    /// Adds what they say to `verdict`; `process_is_young` as for contexts, of which there were none
+    /// if `contexts_are_idle`.
+    pub fn weigh(
+        &self,
+        verdict: Verdict,
+        history: &History,
+        [process_is_young, contexts_are_idle]: [bool; 2],
+    ) -> Verdict {
+        let goroutines = history.goroutines();
         let evidence = GoroutineEvidence {
-            history: history.goroutines(),
+            history: goroutines,
             births_s: &self.births_s,
             surveys: &self.surveys,
             process_is_young,
-            contexts_are_idle: idle,
-            window_s: history.duration_s(),
+            contexts_are_idle,
+            window_s: goroutines.times_s().last().copied().unwrap_or(0.0),
+            trace_s: history.duration_s(),
         };
         weigh_goroutines(verdict, &evidence)
     }
@@ -127,6 +134,8 @@ impl<'e> GoroutineWatch<'e> {
             return Ok(None);
         }
         let cpu_before = cpu_time();
+        // Also what fails has its cost.
+        self.rest_until = began + REST_MIN;
         let unwind = self.frames.as_ref().map(|frames| frames as _);
         let goroutines = match self.reader.read(&self.look.runtime(), unwind) {
             Ok(goroutines) => goroutines,

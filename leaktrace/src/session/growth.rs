@@ -35,6 +35,8 @@ pub struct GrowthFound {
     pub origins: HashMap<u64, GrowthOrigin>,
     /// What lay where the faults of a site touched last.
     pub kinds: HashMap<u64, GrowthKind>,
+    /// Mapping calls were counted.
+    pub mappings_counted: bool,
 }
 
 /// The attached programs.
@@ -43,6 +45,7 @@ pub struct GrowthWatch {
     last_heartbeat: Instant,
     found: Option<GrowthFound>,
     kinds: HashMap<u64, GrowthKind>,
+    mappings_counted: bool,
     rest_until: Instant,
 }
 
@@ -65,13 +68,20 @@ impl GrowthWatch {
         if let Err(error) = tracer.attach_faults(FaultPeriod::Adaptive) {
             missing("page faults by call chain", error);
         }
-        if growth == Growth::All
-            && let Err(error) = tracer.attach_mappings()
-        {
+        let mut mappings_counted = growth == Growth::All;
+        if mappings_counted && let Err(error) = tracer.attach_mappings() {
+            mappings_counted = false;
             missing("mapping calls by call chain", error);
         }
-        let (last_heartbeat, kinds) = (Instant::now(), HashMap::new());
-        Ok(Some(Self { tracer, last_heartbeat, found: None, kinds, rest_until: last_heartbeat }))
+        let now = Instant::now();
+        Ok(Some(Self {
+            tracer,
+            last_heartbeat: now,
+            found: None,
+            kinds: HashMap::new(),
+            mappings_counted,
+            rest_until: now,
+        }))
     }
 
     /// Kernel memory of the maps in bytes.
@@ -85,8 +95,6 @@ impl GrowthWatch {
     /// A map or an event can't be read; what was read before is kept.
     pub fn observe(&mut self, process: &Process, thorough: bool) -> Result<(), BpfError> {
         let at = Instant::now();
-        self.tracer.heartbeat(at.duration_since(self.last_heartbeat).as_secs_f64())?;
-        self.last_heartbeat = at;
         let origins = self.tracer.origins()?;
         let sample = GrowthSample::new(&self.tracer.read()?, &origins);
         if thorough || at >= self.rest_until {
@@ -99,8 +107,12 @@ impl GrowthWatch {
             }
             self.rest_until = at + (at.elapsed() * LISTING_PART).max(REST_MIN);
         }
-        self.found = Some(GrowthFound { sample, origins, kinds: self.kinds.clone() });
-        Ok(())
+        let (kinds, mappings_counted) = (self.kinds.clone(), self.mappings_counted);
+        self.found = Some(GrowthFound { sample, origins, kinds, mappings_counted });
+        // What was counted stands, also where the sampling can't be adapted.
+        let seconds = at.duration_since(self.last_heartbeat).as_secs_f64();
+        self.last_heartbeat = at;
+        self.tracer.heartbeat(seconds)
     }
 
     /// The last reading. Detaches.

@@ -50,6 +50,8 @@ impl HeapWatch {
         if !thorough && at < self.rest_until {
             return Ok(());
         }
+        // Also what fails has its cost.
+        self.rest_until = at + REST_MIN;
         let runtime = self.look.runtime();
         let gc_cycles = gc_cycles(&runtime)?;
         let moment = HeapMoment { at, gc_cycles, profile: HeapProfile::read(&runtime)? };

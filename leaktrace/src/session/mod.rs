@@ -3,6 +3,7 @@
 //! In: a validated configuration. Out: a report, whatever happened after the attach: Ctrl-C, a
 //! target that ended, a map that could not be read. Non-goals: printing.
 
+mod attach;
 mod doctor;
 mod executable;
 mod goroutine_rates;
@@ -36,11 +37,12 @@ pub use look::Look;
 use self::sampler::Sampler;
 use crate::{
     bpf,
-    config::{Growth, TraceConfig},
+    config::TraceConfig,
     display::printable,
     forecast::{Forecast, Observations, forecast},
     history::History,
     overhead::Overhead,
+    probe::Unavailable,
     report::{
         GrowthInputs, Inputs, Report, Target, TargetState, build, growth_section, heap_traffic,
         memory_section,
@@ -48,9 +50,7 @@ use crate::{
     signatures::Families,
     snapshot::{OomSample, OwnSample, RollupSample},
     target::{Identity, State, Watch, select},
-    verdict::{
-        Evidence, State as Answer, Verdict, WINDOW_MIN_S, assess, explained_by_heap, headroom,
-    },
+    verdict::{Evidence, Verdict, WINDOW_MIN_S, assess, explained_by_heap, headroom},
 };
 
 /// How often the target's life and the live map's occupancy are looked at between readings.
@@ -84,7 +84,9 @@ pub async fn trace(
     progress.attached(watch.identity(), &executable.describe());
     let first_rollup = RollupSample::read(watch.process());
     let state = run(config, stop, &watch, &mut sampler, progress).await;
-    let last_rollup = RollupSample::read(watch.process());
+    // What runs by now may be another program.
+    let is_same = state == State::Running;
+    let last_rollup = is_same.then(|| RollupSample::read(watch.process())).flatten();
     let overhead = Overhead::new(
         own_before,
         OwnSample::read(),
@@ -106,7 +108,8 @@ pub async fn trace(
     let mut verdict = assess(&evidence);
     let mut goroutines = None;
     if let Some(known) = &found.goroutines {
-        verdict = known.weigh(verdict, &found.history, evidence.is_young());
+        let idle = contexts_are_idle(&evidence, &executable);
+        verdict = known.weigh(verdict, &found.history, [evidence.is_young(), idle]);
         let symbolizer = executable.symbolizer(&watch);
         goroutines =
             symbolizer.map(|mut names| known.section(&verdict, &found.history, &mut names));
@@ -128,7 +131,7 @@ pub async fn trace(
             sample: &found.sample,
             origins: &found.origins,
             kinds: &found.kinds,
-            mappings_counted: config.growth == Growth::All,
+            mappings_counted: found.mappings_counted,
         };
         Some(growth_section(&inputs, &mut executable.symbolizer(&watch)?))
     });
@@ -136,9 +139,13 @@ pub async fn trace(
         .resident
         .as_ref()
         .map(|moments| memory_section(&moments.first, &moments.last, moments.seconds));
-    let oom = OomSample::read(watch.process());
-    let foresight = foresee(config, &found.history, &verdict);
+    let oom = if is_same { OomSample::read(watch.process()) } else { OomSample::default() };
+    let foresight = foresee(config, &found.history, &verdict, state);
     let mut unavailable = executable.plan().unavailable.clone();
+    if goroutines.is_none() && found.rates.is_some() {
+        let why = "the goroutines could not be read, so there is nothing to add them to";
+        unavailable.push(Unavailable::new("starts and ends of goroutines", why));
+    }
     unavailable.extend(found.unavailable);
     Ok(build(Inputs {
         target: target(&watch, &executable, state),
@@ -225,11 +232,19 @@ async fn run(
 }
 
 /// When the memory runs out, as the window went.
-fn foresee(config: &TraceConfig, history: &History, verdict: &Verdict) -> Forecast {
-    if history.duration_s() < WINDOW_MIN_S {
-        let assumptions = vec!["nothing is forecast: the window is too short".to_owned()];
-        return Forecast { assumptions, ..Forecast::default() };
+fn foresee(config: &TraceConfig, history: &History, verdict: &Verdict, state: State) -> Forecast {
+    let nothing = |why: &str| Forecast {
+        assumptions: vec![format!("nothing is forecast: {why}")],
+        ..Forecast::default()
+    };
+    if state != State::Running {
+        return nothing("the target has ended, or is another program");
     }
+    if history.duration_s() < WINDOW_MIN_S {
+        return nothing("the window is too short");
+    }
+    // Growth that leaking contexts explain is no swing of the heap.
+    let is_sure = verdict.contexts_leak && verdict.explained.is_some_and(|share| share.low > 0.0);
     let points = history.points();
     let nodes: Vec<_> = points.iter().map(|point| (point.at_s, point.node.clone())).collect();
     let cgroups: Vec<_> =
@@ -237,12 +252,18 @@ fn foresee(config: &TraceConfig, history: &History, verdict: &Verdict) -> Foreca
     let capacity = nodes.last().and_then(|(_, node)| node.capacity_bytes);
     forecast(&Observations {
         rss_anon: &history.series(|process| process.rss_anon_bytes),
-        // A leak's growth is no swing of the heap.
-        noise_bytes: if verdict.state == Answer::Leak { 0.0 } else { verdict.rss_noise_bytes },
+        noise_bytes: if is_sure { 0.0 } else { verdict.rss_noise_bytes },
         nodes: &nodes,
         cgroups: &cgroups,
         eviction_threshold_bytes: config.eviction_threshold.bytes(capacity),
     })
+}
+
+/// Whether it is known that no context was made or cancelled, or there is nothing that could.
+fn contexts_are_idle(evidence: &Evidence<'_>, executable: &Executable) -> bool {
+    let counted = evidence.history.contexts().filter(|_| evidence.births_s.is_some());
+    let idle = counted.map(|contexts| contexts.probe_hits == 0 && contexts.lost.is_empty());
+    idle.unwrap_or_else(|| executable.plan().points.is_empty())
 }
 
 /// Seconds from the target's start to `now`.

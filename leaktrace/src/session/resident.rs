@@ -56,6 +56,8 @@ impl ResidentWatch {
         if !thorough && at < self.rest_until {
             return Ok(());
         }
+        // Also what fails has its cost.
+        self.rest_until = at + REST_MIN;
         let runtime = self.look.as_ref().map(|look| look.runtime());
         let sample = ResidentSample::read(process, runtime.as_ref(), cgroup)?;
         self.rest_until = at + (at.elapsed() * READING_PART).max(REST_MIN);

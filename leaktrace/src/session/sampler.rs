@@ -2,11 +2,12 @@
 //!
 //! A reading that fails in part is a reading with a part missing, said once under `unavailable`.
 
-use std::{collections::HashMap, num::NonZeroU32, path::PathBuf, rc::Rc};
+use std::{collections::HashMap, rc::Rc};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::{
+    attach::{pid, tracer},
     executable::Executable,
     goroutine_rates::{FoundRates, RateWatch},
     goroutines::{FoundGoroutines, GoroutineWatch},
@@ -18,8 +19,8 @@ use super::{
     resident::{ResidentMoments, ResidentWatch},
 };
 use crate::{
-    bpf::{BpfError, Limits, LiveEntry, SiteOrigin, Target, Tracer},
-    config::TraceConfig,
+    bpf::{BpfError, LiveEntry, SiteOrigin, Tracer},
+    config::{GoroutineStacks, TraceConfig},
     history::History,
     memory::RuntimeCounters,
     probe::Unavailable,
@@ -28,7 +29,7 @@ use crate::{
         CgroupSample, ContextSample, Hierarchies, HolderSample, HoldingSample, Instant, NodeSample,
         ProcessSample, Snapshot,
     },
-    target::Watch,
+    target::{State, Watch},
 };
 
 /// What memory tells of contexts, where it can be read.
@@ -41,7 +42,8 @@ const MAPPINGS: &str = "what the memory is used for";
 const MEMORY: &str = "the Go runtime's memory";
 const GOROUTINES: &str = "goroutines";
 /// Without these, what is counted is as good.
-const OF_MEMORY: [&str; 10] = [
+const OF_MEMORY: [&str; 11] = [
+    AGES,
     RATES,
     HOLDERS,
     HEAP,
@@ -73,6 +75,9 @@ pub struct Sampler<'e> {
     growth: Option<GrowthWatch>,
     /// None when it is not asked for, or can't be had.
     rates: Option<RateWatch>,
+    /// When they are still to be attached.
+    rates_when: GoroutineStacks,
+    budget_cores: f64,
     /// None also where no contexts are counted.
     holdings: Option<Holdings>,
     unavailable: Vec<Unavailable>,
@@ -120,6 +125,8 @@ impl<'e> Sampler<'e> {
             pods: PodWatch::of(watch, executable),
             growth: None,
             rates: None,
+            rates_when: config.goroutine_stacks,
+            budget_cores: config.budget_cores,
             holdings: None,
             unavailable: Vec::new(),
         };
@@ -130,11 +137,8 @@ impl<'e> Sampler<'e> {
             }
         }
         this.attach_growth(config, watch)?;
-        if config.goroutine_stacks {
-            match RateWatch::attach(pid(watch)?, executable, config.budget_cores) {
-                Ok(rates) => this.rates = Some(rates),
-                Err(error) => this.give_up_on(RATES, format!("{error:#}")),
-            }
+        if config.goroutine_stacks == GoroutineStacks::Always {
+            this.attach_rates(watch);
         }
         Ok(this)
     }
@@ -150,7 +154,23 @@ impl<'e> Sampler<'e> {
         Ok(())
     }
 
-    fn observe_rates(&mut self, thorough: bool) {
+    /// Counts starts and ends of goroutines from now on, as far as that can be had.
+    fn attach_rates(&mut self, watch: &Watch) {
+        self.rates_when = GoroutineStacks::Never;
+        let attached =
+            pid(watch).and_then(|pid| RateWatch::attach(pid, self.executable, self.budget_cores));
+        match attached {
+            Ok(rates) => self.rates = Some(rates),
+            Err(error) => self.give_up_on(RATES, format!("{error:#}")),
+        }
+    }
+
+    fn observe_rates(&mut self, watch: &Watch, thorough: bool) {
+        let grows = self.rates_when == GoroutineStacks::Growing
+            && self.history.goroutines().some_site_grows();
+        if grows && !thorough {
+            self.attach_rates(watch);
+        }
         let observed = self.rates.as_mut().map(|rates| rates.observe(thorough));
         if let Some(Err(error)) = observed {
             self.give_up_on(RATES, format!("{error:#}"));
@@ -208,33 +228,44 @@ impl<'e> Sampler<'e> {
             }
         };
         let at = Instant::now();
-        let live = self.observe(at, false);
-        if let (Some(contexts), Some(holdings), Some(live)) = (&mut contexts, &self.holdings, live)
-        {
-            let mut gone: HashMap<u64, u64> = HashMap::new();
-            for entry in live.iter().filter(|entry| holdings.is_gone(entry)) {
-                *gone.entry(entry.context.site).or_default() += 1;
-            }
-            contexts.note_collected(&gone);
+        // Behind an execve this is another program, behind its end none.
+        let is_alive = watch.state() == State::Running;
+        let process =
+            if is_alive { ProcessSample::read(watch.process()) } else { ProcessSample::default() };
+        let node = NodeSample::read(&self.hierarchies);
+        let cgroup = is_alive.then(|| CgroupSample::read(watch.process(), &self.hierarchies));
+        let cgroup = cgroup.flatten();
+        let runtime = if is_alive { self.counters() } else { None };
+        let live = self.observe(at, is_alive, false);
+        if let (Some(contexts), Some(live)) = (&mut contexts, live) {
+            contexts.note_collected(&self.gone(&live));
         }
-        let cgroup = CgroupSample::read(watch.process(), &self.hierarchies);
-        self.observe_heap(false);
-        self.observe_goroutines(watch, false);
+        self.observe_rates(watch, false);
         self.observe_growth(watch, false);
-        self.observe_rates(false);
-        self.observe_resident(watch, cgroup.as_ref(), false);
+        if is_alive {
+            self.look_around(watch, cgroup.as_ref(), false);
+        }
+        self.history.push(Snapshot { at, process, node, cgroup, contexts, runtime });
+    }
+
+    /// Looks at everything that the target's memory and its files tell.
+    fn look_around(&mut self, watch: &Watch, cgroup: Option<&CgroupSample>, thorough: bool) {
+        self.observe_heap(thorough);
+        self.observe_goroutines(watch, thorough);
+        self.observe_resident(watch, cgroup, thorough);
         if let Some(pods) = &mut self.pods {
             pods.observe();
         }
-        let runtime = self.counters();
-        self.history.push(Snapshot {
-            at,
-            process: ProcessSample::read(watch.process()),
-            node: NodeSample::read(&self.hierarchies),
-            cgroup,
-            contexts,
-            runtime,
-        });
+    }
+
+    /// Of the outstanding contexts, by site, those that are no more.
+    fn gone(&self, live: &[LiveEntry]) -> HashMap<u64, u64> {
+        let mut gone: HashMap<u64, u64> = HashMap::new();
+        let Some(holdings) = &self.holdings else { return gone };
+        for entry in live.iter().filter(|entry| holdings.is_gone(entry)) {
+            *gone.entry(entry.context.site).or_default() += 1;
+        }
+        gone
     }
 
     fn counters(&mut self) -> Option<RuntimeCounters> {
@@ -265,8 +296,8 @@ impl<'e> Sampler<'e> {
         }
     }
 
-    /// Lists the outstanding contexts and looks at them in memory.
-    fn observe(&mut self, at: Instant, thorough: bool) -> Option<Vec<LiveEntry>> {
+    /// Lists the outstanding contexts and, as long as there is a memory, looks at them there.
+    fn observe(&mut self, at: Instant, is_alive: bool, thorough: bool) -> Option<Vec<LiveEntry>> {
         let tracer = self.tracer.as_ref()?;
         let live = match tracer.live() {
             Ok(live) => live,
@@ -279,6 +310,7 @@ impl<'e> Sampler<'e> {
         let observed = self
             .holdings
             .as_mut()
+            .filter(|_| is_alive)
             .map(|holdings| holdings.observe(executable, &live, at.monotonic_ns, thorough));
         if let Some(Err(error)) = observed {
             self.give_up_on(HOLDERS, format!("{error:#}"));
@@ -299,14 +331,15 @@ impl<'e> Sampler<'e> {
     pub fn finish(mut self, watch: &Watch) -> Found {
         let is_count = |missing: &Unavailable| !OF_MEMORY.contains(&&*missing.what);
         let counts_have_a_gap = self.unavailable.iter().any(is_count);
-        let live = self.observe(Instant::now(), true);
-        self.search();
+        let is_alive = watch.state() == State::Running;
+        let live = self.observe(Instant::now(), is_alive, true);
+        self.observe_rates(watch, true);
         self.observe_growth(watch, true);
-        self.observe_rates(true);
-        self.observe_heap(true);
-        self.observe_goroutines(watch, true);
-        let cgroup = CgroupSample::read(watch.process(), &self.hierarchies);
-        self.observe_resident(watch, cgroup.as_ref(), true);
+        if is_alive {
+            self.search();
+            let cgroup = CgroupSample::read(watch.process(), &self.hierarchies);
+            self.look_around(watch, cgroup.as_ref(), true);
+        }
         // Counts with a gap are no ground for a judgement of sites.
         let births_s = live.filter(|_| !counts_have_a_gap).map(|live| self.births_s(&live));
         let origins = self.tracer.take().as_ref().map(Tracer::origins).transpose();
@@ -351,23 +384,4 @@ impl<'e> Sampler<'e> {
             self.unavailable.push(Unavailable::new(what, error));
         }
     }
-}
-
-fn pid(watch: &Watch) -> Result<NonZeroU32> {
-    let pid = u32::try_from(watch.identity().pid).ok().and_then(NonZeroU32::new);
-    pid.context("the target has no valid pid")
-}
-
-/// The programs that the plan asks for, attached; none if it asks for none.
-fn tracer(config: &TraceConfig, watch: &Watch, executable: &Executable) -> Result<Option<Tracer>> {
-    let points = &executable.plan().points;
-    if points.is_empty() {
-        return Ok(None);
-    }
-    let pid = pid(watch)?;
-    let exe = PathBuf::from(format!("/proc/{pid}/exe"));
-    let limits = Limits { live_entries: config.live_entries, log: config.bpf_log };
-    let mut tracer = Tracer::load(Target { pid, exe, code: executable.go_code() }, limits)?;
-    tracer.attach(points)?;
-    Ok(Some(tracer))
 }

@@ -10,6 +10,8 @@ use std::cmp::Reverse;
 use procfs::process::{Process, all_processes};
 use serde::{Deserialize, Serialize};
 
+use crate::display::printable;
+
 /// Processes looked at, at most: two small files each. The usual pid_max is 32,768 or 4,194,304.
 const PROCESSES_MAX: usize = 32_768;
 /// OOM_SCORE_ADJ_MIN (include/uapi/linux/oom.h): never killed.
@@ -91,7 +93,9 @@ fn candidate(process: &Process) -> Option<Option<OomCandidate>> {
     }
     let rss_bytes = stat.rss.saturating_mul(procfs::page_size());
     let score = process.oom_score().ok()?;
-    Some(Some(OomCandidate { pid: stat.pid, comm: stat.comm, score, score_adj, rss_bytes }))
+    // Any process may name itself as it likes.
+    let comm = printable(stat.comm.as_bytes());
+    Some(Some(OomCandidate { pid: stat.pid, comm, score, score_adj, rss_bytes }))
 }
 
 #[cfg(test)]

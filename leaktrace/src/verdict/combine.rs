@@ -82,6 +82,7 @@ pub fn assess(evidence: &Evidence<'_>) -> Verdict {
         goroutines: Vec::new(),
         rss,
         rss_noise_bytes,
+        contexts_leak: false,
         explained: None,
     };
     if history.duration_s() < WINDOW_MIN_S {
@@ -104,6 +105,7 @@ pub fn assess(evidence: &Evidence<'_>) -> Verdict {
     if let Some(contexts) = history.contexts() {
         weaken_by_loss(contexts, &mut verdict);
     }
+    verdict.contexts_leak = verdict.state == State::Leak;
     verdict
 }
 

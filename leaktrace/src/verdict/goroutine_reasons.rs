@@ -33,7 +33,7 @@ fn waiting(survey: &GoroutineSurvey) -> Option<String> {
         0 => String::new(),
         before => format!("; {before} were there before"),
     };
-    Some(format!("{}, for up to {}{before}", states.join(", "), seconds(oldest)))
+    Some(format!("{}; the oldest new one began {} ago{before}", states.join(", "), seconds(oldest)))
 }
 
 /// Leaks beside those that were named.
@@ -132,6 +132,14 @@ pub fn none_leaks(floor: f64) -> String {
 /// There is no slope.
 pub fn too_few(readings: u64) -> String {
     format!("the goroutines were read {readings} times: too few to tell growth")
+}
+
+/// They could not be read to the end.
+pub fn too_early(read_until_s: f64) -> String {
+    format!(
+        "the goroutines could be read until {} after the beginning only: nothing is claimed from them",
+        seconds(read_until_s)
+    )
 }
 
 /// Too many are not known.

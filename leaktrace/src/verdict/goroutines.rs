@@ -23,6 +23,8 @@ use crate::{
 
 /// Fewer readings than this give no slope.
 const READINGS_MIN: usize = 5;
+/// The readings must cover this share of the trace.
+const COVERED_RATIO: f64 = 0.9;
 /// From this share of goroutines that could not be read on, nothing is claimed.
 const LOST_RATIO_MAX: f64 = 0.01;
 /// The last third of the window must have left at least this share of what a third leaves on average.
@@ -43,8 +45,10 @@ pub struct GoroutineEvidence<'a> {
     pub process_is_young: bool,
     /// No context was made or cancelled in the window.
     pub contexts_are_idle: bool,
-    /// Length of the window in seconds.
+    /// Seconds from the start of the trace to the last reading of goroutines.
     pub window_s: f64,
+    /// Length of the trace in seconds.
+    pub trace_s: f64,
 }
 
 impl GoroutineEvidence<'_> {
@@ -63,8 +67,11 @@ pub fn weigh_goroutines(mut verdict: Verdict, evidence: &GoroutineEvidence<'_>) 
         return verdict;
     }
     if evidence.history.times_s().len() < READINGS_MIN {
-        verdict.reasons.push(reasons::too_few(evidence.history.readings()));
-        return verdict;
+        let why = reasons::too_few(evidence.history.readings());
+        return nothing_is_claimed(verdict, why);
+    }
+    if let Some(why) = too_lossy(evidence.history).or_else(|| too_early(evidence)) {
+        return nothing_is_claimed(verdict, why);
     }
     verdict.floor_goroutines_per_s = floor_per_s(evidence, &verdict.goroutines);
     let leaking = leaking(&verdict);
@@ -79,6 +86,25 @@ pub fn weigh_goroutines(mut verdict: Verdict, evidence: &GoroutineEvidence<'_>) 
     }
     verdict.reasons.extend(doubts.into_iter().map(|(_, why)| why));
     verdict
+}
+
+/// What looks like a leak is at most suspect, and no site is judged.
+fn nothing_is_claimed(mut verdict: Verdict, why: String) -> Verdict {
+    let is_leak = |state| matches!(state, SiteState::Leak | SiteState::NeverReleased);
+    if verdict.goroutines.iter().any(|(_, site)| is_leak(site.state)) {
+        raise(&mut verdict, State::Suspect);
+    }
+    for (_, site) in verdict.goroutines.iter_mut().filter(|(_, site)| is_leak(site.state)) {
+        site.state = SiteState::Unresolved;
+    }
+    verdict.reasons.push(why);
+    verdict
+}
+
+/// Why nothing is claimed where the readings end long before the trace.
+fn too_early(evidence: &GoroutineEvidence<'_>) -> Option<String> {
+    let covered = evidence.window_s >= COVERED_RATIO * evidence.trace_s;
+    (!covered).then(|| reasons::too_early(evidence.window_s))
 }
 
 /// Those that leak, the fastest first.
@@ -104,11 +130,6 @@ fn some_leak(
     leaking: &[(Creation, SiteJudgement)],
     verdict: &mut Verdict,
 ) {
-    if let Some(lossy) = too_lossy(evidence.history) {
-        raise(verdict, State::Suspect);
-        verdict.reasons.push(lossy);
-        return;
-    }
     let surest = leaking.iter().map(|(_, site)| site.never_released_ratio).fold(0.0, f64::max);
     let contexts_leak = verdict.state == State::Leak;
     let known = if contexts_leak { verdict.confidence_ratio } else { 0.0 };
@@ -132,10 +153,6 @@ fn some_leak(
 
 fn none_leaks(evidence: &GoroutineEvidence<'_>, verdict: &mut Verdict) {
     let Some(floor) = verdict.floor_goroutines_per_s else { return };
-    if let Some(lossy) = too_lossy(evidence.history) {
-        verdict.reasons.push(lossy);
-        return;
-    }
     verdict.reasons.push(reasons::none_leaks(floor));
     // Without contexts these are all the evidence there is, beside the RSS.
     let flat = verdict.rss.is_none_or(|rss| rss.shape != RssShape::Growing);

@@ -24,6 +24,8 @@ struct Program {
     young: bool,
     contexts_are_idle: bool,
     lost: u64,
+    /// The trace went on for so many times the window without a reading.
+    unread: f64,
     /// What the contexts said.
     contexts: (State, f64),
 }
@@ -40,6 +42,7 @@ impl Program {
             young: false,
             contexts_are_idle: true,
             lost: 0,
+            unread: 1.0,
             contexts: (State::Inconclusive, 0.0),
         }
     }
@@ -99,6 +102,7 @@ impl Program {
             process_is_young: self.young,
             contexts_are_idle: self.contexts_are_idle,
             window_s: self.window_s,
+            trace_s: self.window_s * self.unread,
         };
         weigh_goroutines(before(self.contexts), &evidence)
     }
@@ -121,8 +125,27 @@ fn before((state, confidence_ratio): (State, f64)) -> Verdict {
         sites: Vec::new(),
         goroutines: Vec::new(),
         rss_noise_bytes: 0.0,
+        contexts_leak: false,
         explained: None,
         rss: None,
+    }
+}
+
+/// Readings with losses, or that end early, are no ground for a leak, a floor, or a clean answer.
+#[test]
+fn nothing_is_claimed_from_what_was_hardly_read() {
+    let leaky = || Program::new(60.0, steady(20.0, |i| if i % 4 == 0 { FOREVER } else { 0.5 }));
+    let calm = || Program::new(60.0, steady(20.0, |_| 0.5));
+    assert_eq!(leaky().assess().state, State::Leak);
+    for program in [Program { unread: 3.0, ..leaky() }, Program { lost: 10_000, ..leaky() }] {
+        let verdict = program.assess();
+        assert_eq!((verdict.state, verdict.confidence_ratio), (State::Suspect, 0.0));
+        assert_eq!(verdict.floor_goroutines_per_s, None);
+        assert!(verdict.goroutines.iter().all(|(_, site)| site.state != SiteState::Leak));
+    }
+    for program in [Program { unread: 3.0, ..calm() }, Program { lost: 10_000, ..calm() }] {
+        let verdict = program.assess();
+        assert_eq!((verdict.state, verdict.floor_goroutines_per_s), (State::Inconclusive, None));
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Verdict {
     pub rss: Option<RssGrowth>,
     /// By how much the RSS of such a process swings by itself.
     pub rss_noise_bytes: f64,
+    /// A site of contexts leaks, and nothing of the evidence doubts it.
+    pub contexts_leak: bool,
     /// The share of it that the leaking sites explain.
     pub explained: Option<Explained>,
 }

@@ -26,7 +26,7 @@ func main() {
 
 func probe(leak bool) {
 	manager := &prober.Manager{}
-	for range [3]int{} {
+	for range [12]int{} {
 		manager.AddPod()
 	}
 	removed := 0

@@ -24,7 +24,7 @@ use procfs::process::{MMapPath, Process};
 use self::events::FaultEvents;
 use super::{
     BpfError,
-    attach::raise_memlock_limit,
+    attach::{raise_file_limit, raise_memlock_limit},
     maps,
     perf::{self, Event},
 };
@@ -107,6 +107,7 @@ impl GrowthTracer {
     /// The kernel refuses the object or a map.
     pub fn load(pid: NonZeroU32, limits: GrowthLimits) -> Result<Self, BpfError> {
         raise_memlock_limit();
+        raise_file_limit();
         let (tgid, registers) = (pid.get(), u32::from(has_task_registers()));
         let ebpf = EbpfLoader::new()
             .btf(None)
