@@ -1,0 +1,1 @@
+//! Simulated readings in fast time: schedules in, verdicts out.

@@ -1,0 +1,1 @@
+//! Live processes in real time: scenarios in, what `leaktrace trace` says out.

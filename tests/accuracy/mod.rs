@@ -1,0 +1,16 @@
+//! The accuracy benchmark: programs whose truth is known in, how often the verdict is right out.
+//!
+//! One description of a program ([`scenario`]) becomes one schedule of events ([`schedule`]), which a
+//! live Go program carries out ([`live`]) or a simulation in fast time ([`fast`]). Both give
+//! [`outcome::Outcome`]s, which [`score`] turns into tables.
+
+#![allow(dead_code, reason = "the benchmark uses all of it, the test a part")]
+
+pub mod fast;
+pub mod live;
+pub mod outcome;
+pub mod scenario;
+pub mod schedule;
+pub mod score;
+#[path = "../support/mod.rs"]
+pub mod support;
