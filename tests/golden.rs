@@ -17,8 +17,9 @@ use leaktrace::{
     overhead::Overhead,
     probe::Unavailable,
     report::{
-        FaultRow, GrowthSection, HeapTraffic, HeapTrafficSite, Inputs, MappingRow, MemorySection,
-        NamedSite, Report, Target, TargetState, build, memory_section, render_json, render_text,
+        Ending, FaultRow, GrowthSection, HeapTraffic, HeapTrafficSite, Inputs, MappingRow,
+        MemorySection, NamedSite, Report, Target, TargetState, build, memory_section, render_json,
+        render_text,
     },
     signatures::{Families, Program},
     snapshot::{
@@ -251,6 +252,7 @@ fn report() -> Report {
     build(Inputs {
         target: target(),
         history: &history,
+        ending: Ending::TimeUp,
         verdict,
         names,
         holdings: HashMap::new(),

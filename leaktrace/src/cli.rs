@@ -6,12 +6,13 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     config::{
-        BUDGET_DEFAULT, ConfigError, DURATION_DEFAULT, EVICTION_THRESHOLD_DEFAULT,
-        EvictionThreshold, GoroutineStacks, Growth, LIVE_ENTRIES_DEFAULT, LookOutput, Output,
-        TraceConfig, budget_cores, default_interval,
+        BUDGET_DEFAULT, ConfigError, EVICTION_THRESHOLD_DEFAULT, EvictionThreshold,
+        GoroutineStacks, Growth, LIVE_ENTRIES_DEFAULT, LookOutput, Output, TraceConfig, Until,
+        budget_cores, goal,
     },
     session::Subject,
     target::Selector,
+    verdict::Goal,
 };
 
 /// Says whether a running process leaks, where in its code, how fast, and what that costs.
@@ -198,10 +199,19 @@ pub struct TraceArgs {
     /// The process of this systemd unit (kubelet.service)
     #[arg(long, group = "target", value_name = "UNIT")]
     unit: Option<String>,
-    /// How long to trace (30s, 5m, 1h30m, or seconds); Ctrl-C ends earlier, with the report
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = DURATION_DEFAULT)]
-    duration: Duration,
-    /// How often to read figures [default: 5s, more often in a trace below 100 s]
+    /// Trace for so long (30s, 5m, 1h30m, or seconds) [default: until the verdict is settled]; Ctrl-C
+    /// ends earlier, with the report
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    duration: Option<Duration>,
+    /// Go on until a leak of this rate would have been seen: contexts or goroutines (0.1/s, 20/h), or
+    /// bytes of RSS (4.5MiB/h) [default: 0.5/s]
+    #[arg(long, value_name = "RATE", value_parser = goal, conflicts_with = "duration")]
+    see: Option<Goal>,
+    /// End after so long also when the verdict is not settled [default: 5m; with --see 24h]
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "duration")]
+    at_most: Option<Duration>,
+    /// How often to read figures [default: 1s until settled in at most 5m; else 5s, more often in a
+    /// trace below 100 s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     interval: Option<Duration>,
     /// Also write the report to FILE, as .txt or .json; may be repeated
@@ -244,10 +254,11 @@ impl TraceArgs {
     /// They make no trace.
     pub fn config(&self, verbose: bool) -> Result<TraceConfig, ConfigError> {
         let outputs = self.output.iter().cloned().map(Output::new).collect::<Result<_, _>>()?;
+        let until = Until::new(self.duration, self.see, self.at_most);
         TraceConfig {
             selector: self.selector(),
-            duration: self.duration,
-            interval: self.interval.unwrap_or_else(|| default_interval(self.duration)),
+            until,
+            interval: self.interval.unwrap_or_else(|| until.default_interval()),
             live_entries: self.live_entries,
             bpf_log: verbose,
             growth: match self.growth {

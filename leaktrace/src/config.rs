@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{forecast::EVICTION_THRESHOLD_BYTES, target::Selector};
+use crate::{forecast::EVICTION_THRESHOLD_BYTES, target::Selector, verdict::Goal};
 
 /// More than this is no budget any more.
 const BUDGET_MAX_CORES: f64 = 1024.0;
@@ -12,11 +12,15 @@ const BUDGET_MAX_CORES: f64 = 1024.0;
 pub const BUDGET_DEFAULT: &str = "1%";
 /// A kubelet's own default (kubernetes.io, "Node-pressure Eviction"), as it would be typed.
 pub const EVICTION_THRESHOLD_DEFAULT: &str = "100Mi";
-/// How long a trace lasts when nothing is said, as it would be typed.
-pub const DURATION_DEFAULT: &str = "5m";
+/// How long a trace lasts at most whose verdict is not settled earlier.
+const AT_MOST_DEFAULT: Duration = Duration::from_secs(5 * 60);
+/// The same where it is said what it is to see, which may take long.
+const AT_MOST_TO_SEE: Duration = Duration::from_secs(24 * 3600);
 /// How often figures are read when nothing is said: every five seconds, or more often in a trace
-/// that is too short for twenty such readings.
+/// that is too short for twenty such readings,
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
+/// and in one that ends as soon as possible.
+const INTERVAL_UNTIL_SETTLED: Duration = Duration::from_secs(1);
 const READINGS_DEFAULT: u32 = 20;
 /// Reading more often would cost more than it tells.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
@@ -29,10 +33,92 @@ const LIVE_ENTRIES_MIN: u32 = 1024;
 /// 1.5 GB of kernel memory.
 const LIVE_ENTRIES_MAX: u32 = 1 << 24;
 
-/// How often figures are read in a trace of `duration` when nothing is said.
-pub fn default_interval(duration: Duration) -> Duration {
-    (duration / READINGS_DEFAULT).clamp(INTERVAL_MIN, INTERVAL_DEFAULT)
+/// When a trace ends, unless it is stopped before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Until {
+    /// After this time.
+    Time(Duration),
+    /// When its verdict is settled.
+    Settled {
+        /// After this time at the latest.
+        at_most: Duration,
+        /// What it must have been able to see by then.
+        goal: Goal,
+    },
 }
+
+impl Until {
+    /// What was asked for: a time, or what is to be seen and how long that may take.
+    pub fn new(time: Option<Duration>, see: Option<Goal>, at_most: Option<Duration>) -> Self {
+        let default = if see.is_some() { AT_MOST_TO_SEE } else { AT_MOST_DEFAULT };
+        let (goal, at_most) = (see.unwrap_or(Goal::DEFAULT), at_most.unwrap_or(default));
+        time.map_or(Self::Settled { at_most, goal }, Self::Time)
+    }
+
+    /// How long the trace lasts at most.
+    pub const fn at_most(&self) -> Duration {
+        match self {
+            Self::Time(time) => *time,
+            Self::Settled { at_most, .. } => *at_most,
+        }
+    }
+
+    /// What must have been seen to settle the verdict, where that ends the trace.
+    pub const fn goal(&self) -> Option<Goal> {
+        match self {
+            Self::Time(_) => None,
+            Self::Settled { goal, .. } => Some(*goal),
+        }
+    }
+
+    /// How often figures are read when nothing is said.
+    pub fn default_interval(&self) -> Duration {
+        let interval = (self.at_most() / READINGS_DEFAULT).clamp(INTERVAL_MIN, INTERVAL_DEFAULT);
+        match self {
+            Self::Settled { at_most, .. } if *at_most <= AT_MOST_DEFAULT => {
+                interval.min(INTERVAL_UNTIL_SETTLED)
+            }
+            _ => interval,
+        }
+    }
+}
+
+/// A rate that a trace is to see: `0.1/s`, `6/min`, `20/h` contexts or goroutines, or bytes as in
+/// `4.5MiB/h`.
+///
+/// # Errors
+/// It is none.
+pub fn goal(text: &str) -> Result<Goal, String> {
+    let wrong = || format!("`{text}` is no rate; use for example 0.1/s, 20/h or 4.5MiB/h");
+    let (amount, unit) = text.split_once('/').ok_or_else(wrong)?;
+    let seconds = match unit {
+        "s" => 1.0,
+        "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return Err(wrong()),
+    };
+    let suffix =
+        BYTE_UNITS.iter().find_map(|(name, size)| Some((amount.strip_suffix(name)?, *size)));
+    let (number, size) = suffix.map_or((amount, None), |(number, size)| (number, Some(size)));
+    let number = number.trim_end().parse::<f64>().ok();
+    let number = number.filter(|number| number.is_finite() && *number > 0.0).ok_or_else(wrong)?;
+    Ok(match size {
+        None => Goal { objects_per_s: number / seconds, bytes_per_s: None },
+        Some(size) => Goal { bytes_per_s: Some(number * size as f64 / seconds), ..Goal::DEFAULT },
+    })
+}
+
+/// Units of bytes in a rate; the longer names first.
+const BYTE_UNITS: [(&str, u64); 7] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("B", 1),
+];
 
 /// A format that a report can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +146,7 @@ pub enum ConfigError {
     Interval(Duration),
     /// Fewer than five readings give no slope.
     #[error(
-        "--duration {duration:?} is too short for --interval {interval:?}: at least five readings are needed"
+        "a trace of {duration:?} is too short for --interval {interval:?}: at least five readings are needed"
     )]
     Duration {
         /// As asked.
@@ -69,7 +155,7 @@ pub enum ConfigError {
         interval: Duration,
     },
     /// Clocks would overflow.
-    #[error("--duration and --interval can be 366 days at most")]
+    #[error("--duration, --at-most and --interval can be 366 days at most")]
     TooLong,
     /// The map would be useless or huge.
     #[error("--live-entries {0} is out of range: {LIVE_ENTRIES_MIN} to {LIVE_ENTRIES_MAX}")]
@@ -134,8 +220,8 @@ impl LookOutput {
 pub struct TraceConfig {
     /// Whom.
     pub selector: Selector,
-    /// How long at most; Ctrl-C ends it earlier, with its report.
-    pub duration: Duration,
+    /// When it ends; Ctrl-C ends it earlier, with its report.
+    pub until: Until,
     /// How often figures are read.
     pub interval: Duration,
     /// Capacity of the live map.
@@ -242,7 +328,8 @@ impl TraceConfig {
     /// # Errors
     /// The first setting that makes no sense.
     pub fn validated(self) -> Result<Self, ConfigError> {
-        let Self { duration, interval, live_entries, .. } = self;
+        let Self { interval, live_entries, .. } = self;
+        let duration = self.until.at_most();
         if interval < INTERVAL_MIN {
             return Err(ConfigError::Interval(interval));
         }
@@ -278,15 +365,15 @@ impl Output {
 mod tests {
     use super::{
         ConfigError, EvictionThreshold, Format, GoroutineStacks, Growth, LIVE_ENTRIES_DEFAULT,
-        LookFormat, LookOutput, Output, TraceConfig, budget_cores,
+        LookFormat, LookOutput, Output, TraceConfig, Until, budget_cores, goal,
     };
-    use crate::target::Selector;
+    use crate::{target::Selector, verdict::Goal};
     use std::{path::PathBuf, time::Duration};
 
     fn config(duration_ms: u64, interval_ms: u64) -> TraceConfig {
         TraceConfig {
             selector: Selector::Pid(1),
-            duration: Duration::from_millis(duration_ms),
+            until: Until::Time(Duration::from_millis(duration_ms)),
             interval: Duration::from_millis(interval_ms),
             live_entries: LIVE_ENTRIES_DEFAULT,
             bpf_log: false,
@@ -309,6 +396,29 @@ mod tests {
         for (duration, interval) in [(u64::MAX, 1000), (u64::MAX, u64::MAX / 4)] {
             assert_eq!(config(duration, interval).validated(), Err(ConfigError::TooLong));
         }
+    }
+
+    #[test]
+    fn rates_to_see_are_of_objects_or_of_bytes() {
+        assert_eq!(goal("6/min"), Ok(Goal { objects_per_s: 0.1, bytes_per_s: None }));
+        let bytes = goal("4.5 MiB/h").unwrap().bytes_per_s.unwrap();
+        assert!((bytes - 1310.72).abs() < 0.01, "{bytes}");
+        assert_eq!(goal("10B/s").unwrap().bytes_per_s, Some(10.0));
+        for wrong in ["", "5", "x/s", "-1/s", "0/s", "1/week", "NaN/s", "inf/s", "5 apples/s"] {
+            assert!(goal(wrong).unwrap_err().contains("20/h"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_trace_that_is_to_see_something_may_take_its_time() {
+        let minutes = |until: Until| until.at_most().as_secs() / 60;
+        assert_eq!(minutes(Until::new(None, None, None)), 5);
+        assert_eq!(minutes(Until::new(None, goal("20/h").ok(), None)), 24 * 60);
+        let limited = Until::new(None, goal("20/h").ok(), Some(Duration::from_secs(3600)));
+        assert_eq!(minutes(limited), 60);
+        assert_eq!(Until::new(None, None, None).default_interval(), Duration::from_secs(1));
+        let fixed = Until::new(Some(Duration::from_secs(300)), None, None);
+        assert_eq!((fixed.goal(), fixed.default_interval()), (None, Duration::from_secs(5)));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use leaktrace::{
         Inspection, Report, changes, render_changes, render_goroutines, render_inspection,
         render_json, render_text,
     },
-    session::{Findings, Inspector, Progress, examine, trace},
+    session::{Findings, Inspector, Progress, SoFar, examine, trace},
     target::Identity,
     verdict::State,
 };
@@ -211,13 +211,15 @@ struct StderrProgress {
     quiet: bool,
     terminal: bool,
     last_line: Option<Instant>,
+    /// What the readings mean so far, where the trace ends with that.
+    so_far: Option<State>,
 }
 
 impl StderrProgress {
     const LINE_EVERY: Duration = Duration::from_secs(10);
 
     fn new(quiet: bool) -> Self {
-        Self { quiet, terminal: io::stderr().is_terminal(), last_line: None }
+        Self { quiet, terminal: io::stderr().is_terminal(), last_line: None, so_far: None }
     }
 
     fn clear(&self) {
@@ -239,6 +241,10 @@ impl Progress for StderrProgress {
         }
     }
 
+    fn judged(&mut self, so_far: &SoFar<'_>) {
+        self.so_far = Some(so_far.verdict.state);
+    }
+
     fn reading(&mut self, history: &History, remaining: Duration) {
         let due = self.last_line.is_none_or(|last| last.elapsed() >= Self::LINE_EVERY);
         if self.quiet || !(self.terminal || due) {
@@ -253,7 +259,19 @@ impl Progress for StderrProgress {
             let created: u64 = history.sites().values().map(|s| s.latest.created).sum();
             format!(", {created} contexts created, {outstanding} outstanding")
         });
-        let line = format!("{left} left: RSS {rss}{}", contexts.unwrap_or_default());
+        let so_far = self.so_far.map(|state| {
+            let word = match state {
+                State::Leak => "a leak",
+                State::Suspect => "suspect",
+                State::NoLeak => "no leak",
+                State::Inconclusive => "no answer",
+            };
+            format!("; {word} so far, not settled")
+        });
+        let so_far = so_far.unwrap_or_default();
+        let at_most = if so_far.is_empty() { "" } else { "at most " };
+        let contexts = contexts.unwrap_or_default();
+        let line = format!("{at_most}{left} left: RSS {rss}{contexts}{so_far}");
         let _ = if self.terminal {
             write!(io::stderr(), "\r\x1b[K{line}").and_then(|()| io::stderr().flush())
         } else {

@@ -13,7 +13,7 @@ use super::{
     pods::PodsSection,
     resources::{node, rss},
     schema::{
-        Contexts, HolderSection, Report, Rss, SCHEMA_VERSION, Site, SiteHolding, Target,
+        Contexts, Ending, HolderSection, Report, Rss, SCHEMA_VERSION, Site, SiteHolding, Target,
         TargetState, VerdictSection, Window,
     },
 };
@@ -54,6 +54,8 @@ pub struct Inputs<'a> {
     pub target: Target,
     /// The series.
     pub history: &'a History,
+    /// What ended the trace.
+    pub ending: Ending,
     /// What they mean.
     pub verdict: Verdict,
     /// Names by site.
@@ -93,6 +95,7 @@ pub fn build(inputs: Inputs<'_>) -> Report {
     let Inputs {
         target,
         history,
+        ending,
         verdict,
         mut names,
         holdings,
@@ -125,7 +128,7 @@ pub fn build(inputs: Inputs<'_>) -> Report {
     let mut report = Report {
         schema_version: SCHEMA_VERSION,
         leaktrace_version: env!("CARGO_PKG_VERSION").to_owned(),
-        window: window(history),
+        window: window(history, ending),
         rss: Rss {
             explained_by_sites: verdict.explained,
             explained_by_heap,
@@ -142,6 +145,7 @@ pub fn build(inputs: Inputs<'_>) -> Report {
             floor_contexts_per_s: verdict.floor_contexts_per_s,
             floor_goroutines_per_s: verdict.floor_goroutines_per_s,
             reasons: reasons(target.state, verdict.reasons),
+            ahead: verdict.ahead,
         },
         target,
         contexts,
@@ -173,13 +177,14 @@ fn reasons(state: TargetState, mut reasons: Vec<String>) -> Vec<String> {
     reasons
 }
 
-fn window(history: &History) -> Window {
+fn window(history: &History, ended_by: Ending) -> Window {
     let rfc3339 = |time: SystemTime| humantime::format_rfc3339_millis(time).to_string();
     Window {
         start: rfc3339(history.start().wall),
         end: rfc3339(history.end().wall),
         duration_s: history.duration_s(),
         samples: history.snapshots(),
+        ended_by,
     }
 }
 

@@ -37,7 +37,8 @@ pub use inspection::{
 pub use memory::{MemorySection, ThreadStacks, memory_section};
 pub use pods::PodsSection;
 pub use schema::{
-    Contexts, Node, Report, Rss, SCHEMA_VERSION, Site, Target, TargetState, VerdictSection, Window,
+    Contexts, Ending, Node, Report, Rss, SCHEMA_VERSION, Site, Target, TargetState, VerdictSection,
+    Window,
 };
 pub use text::render as render_text;
 

@@ -16,7 +16,7 @@ use crate::{
     probe::Unavailable,
     signatures::Advice,
     snapshot::{CgroupSample, NodeSample, OomSample},
-    verdict::State,
+    verdict::{Foresight, State},
 };
 
 /// The version in every report.
@@ -122,6 +122,35 @@ pub struct Window {
     pub duration_s: f64,
     /// Snapshots taken.
     pub samples: u64,
+    /// What ended it.
+    pub ended_by: Ending,
+}
+
+/// What ended a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// It was as long as it was to be.
+    TimeUp,
+    /// Its verdict needed no longer trace.
+    Settled,
+    /// Somebody.
+    Interrupted,
+    /// The target's end.
+    TargetEnded,
+    /// The target became another program.
+    TargetReplaced,
+}
+
+impl Ending {
+    /// What became of the target.
+    pub const fn target_state(self) -> TargetState {
+        match self {
+            Self::TimeUp | Self::Settled | Self::Interrupted => TargetState::Running,
+            Self::TargetEnded => TargetState::Ended,
+            Self::TargetReplaced => TargetState::Replaced,
+        }
+    }
 }
 
 /// The answer with its reasons.
@@ -141,6 +170,8 @@ pub struct VerdictSection {
     pub floor_goroutines_per_s: Option<f64>,
     /// Why.
     pub reasons: Vec<String>,
+    /// Windows that would show leaks which this one was too short for.
+    pub ahead: Vec<Foresight>,
 }
 
 /// The target's memory, read from procfs.

@@ -12,12 +12,12 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 
 use super::goroutine_text;
-use super::schema::{Contexts, HolderSection, Report, Site, TargetState};
+use super::schema::{Contexts, Ending, HolderSection, Report, Site, TargetState, VerdictSection};
 use crate::{
     binary::Frame,
     display::{bytes, rate, seconds},
     symbolize::{constructor, creator},
-    verdict::State,
+    verdict::{Foresight, Growing, State},
 };
 
 pub const COLUMNS: usize = 100;
@@ -83,6 +83,9 @@ fn headline(out: &mut String, report: &Report) {
         let _ = write!(left, "  up {}", seconds(uptime_s));
     }
     let _ = write!(left, "  traced {}", seconds(report.window.duration_s));
+    if report.window.ended_by == Ending::Settled {
+        left.push_str(", settled");
+    }
     let width = COLUMNS.saturating_sub(2 + word.len() + confidence.len());
     line(out, &format!("{left:<width$}  {style}{word}{confidence}{style:#}"));
     let module = target.module.as_deref().unwrap_or(&target.exe);
@@ -169,10 +172,42 @@ fn reasons(out: &mut String, report: &Report) {
     for statement in report.pods.iter().flat_map(|pods| &pods.statements) {
         bullet(out, "-", statement);
     }
+    if let Some(ahead) = ahead(report) {
+        bullet(out, "-", &ahead);
+    }
     for missing in &report.unavailable {
         bullet(out, "!", &format!("{} unavailable: {}", missing.what, missing.why));
     }
     out.push('\n');
+}
+
+/// How long a trace must be to see what this one could not, where that is the question.
+fn ahead(report: &Report) -> Option<String> {
+    let VerdictSection { state, ahead, .. } = &report.verdict;
+    let asked = matches!(state, State::NoLeak | State::Inconclusive);
+    let of = |of: Growing| {
+        let known = ahead.iter().filter(move |foresight| foresight.of == of);
+        let windows: Vec<_> = known
+            .map(|Foresight { per_s, window_s, .. }| match of {
+                Growing::AnonBytes => {
+                    format!("{}/h in {}", bytes(per_s * 3600.0), seconds(*window_s))
+                }
+                Growing::Contexts | Growing::Goroutines => {
+                    format!("{per_s}/s in {}", seconds(*window_s))
+                }
+            })
+            .collect();
+        let name = match of {
+            Growing::Contexts => "contexts",
+            Growing::Goroutines => "goroutines",
+            Growing::AnonBytes => "RSS",
+        };
+        (!windows.is_empty()).then(|| format!("{name} {}", windows.join(", ")))
+    };
+    let all = [Growing::Contexts, Growing::Goroutines, Growing::AnonBytes].into_iter();
+    let known: Vec<_> = all.filter_map(of).collect();
+    (asked && !known.is_empty())
+        .then(|| format!("slower growth takes a longer trace (--see RATE): {}", known.join("; ")))
 }
 
 /// A reason behind a mark.

@@ -17,13 +17,13 @@ use crate::{
     history::History,
     memory::{
         MemoryError,
-        goroutines::{CodeFrames, Creation, GoroutineReader, Goroutines, Limits},
+        goroutines::{CodeFrames, GoroutineReader, Goroutines, Limits},
     },
     report::{GoroutineFindings, GoroutineSites, goroutine_sites},
-    snapshot::{self, GoroutineSample, GoroutineSurvey, GoroutineTracker, survey},
+    snapshot::{self, GoroutineSample, GoroutineTracker, survey},
     symbolize::{Symbolizer, is_system_goroutine},
     target::{State, Watch},
-    verdict::{GoroutineEvidence, Verdict, weigh_goroutines},
+    verdict::{GoroutineMoment, Verdict},
 };
 
 /// Reading them takes at most one part in this many of a processor's time.
@@ -54,50 +54,19 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// What the goroutines are at the end.
-pub struct FoundGoroutines {
-    /// When the survivors began that were not there at first, in seconds since the start.
-    pub births_s: HashMap<Creation, Vec<f64>>,
-    /// What they do.
-    pub surveys: HashMap<Creation, GoroutineSurvey>,
-}
-
-impl FoundGoroutines {
-    /// Adds what they say to `verdict`; `process_is_young` as for contexts, of which there were none
-    /// if `contexts_are_idle`.
-    pub fn weigh(
-        &self,
-        verdict: Verdict,
-        history: &History,
-        [process_is_young, contexts_are_idle]: [bool; 2],
-    ) -> Verdict {
-        let goroutines = history.goroutines();
-        let evidence = GoroutineEvidence {
-            history: goroutines,
-            births_s: &self.births_s,
-            surveys: &self.surveys,
-            process_is_young,
-            contexts_are_idle,
-            window_s: goroutines.times_s().last().copied().unwrap_or(0.0),
-            trace_s: history.duration_s(),
-        };
-        weigh_goroutines(verdict, &evidence)
-    }
-
-    /// The section of the report.
-    pub fn section(
-        &self,
-        verdict: &Verdict,
-        history: &History,
-        symbolizer: &mut Symbolizer<'_>,
-    ) -> GoroutineSites {
-        let findings = GoroutineFindings {
-            history: history.goroutines(),
-            judgements: &verdict.goroutines,
-            surveys: &self.surveys,
-        };
-        goroutine_sites(&findings, symbolizer)
-    }
+/// The section of the report about what was found.
+pub fn section(
+    found: &GoroutineMoment,
+    verdict: &Verdict,
+    history: &History,
+    symbolizer: &mut Symbolizer<'_>,
+) -> GoroutineSites {
+    let findings = GoroutineFindings {
+        history: history.goroutines(),
+        judgements: &verdict.goroutines,
+        surveys: &found.surveys,
+    };
+    goroutine_sites(&findings, symbolizer)
 }
 
 impl<'e> GoroutineWatch<'e> {
@@ -174,12 +143,18 @@ impl<'e> GoroutineWatch<'e> {
         }
     }
 
-    /// What was found, if they could be read; births in seconds since `start_ns`.
-    pub fn finish(self, start_ns: u64) -> Option<FoundGoroutines> {
-        let (at_ns, goroutines) = self.last?;
-        Some(FoundGoroutines {
-            births_s: self.tracker.births_s(start_ns),
-            surveys: survey(&self.tracker, &goroutines, at_ns),
-        })
+    /// What is known so far, if they could be read, without what they do; births in seconds since
+    /// `start_ns`.
+    pub fn so_far(&self, start_ns: u64) -> Option<GoroutineMoment> {
+        self.last.as_ref()?;
+        let births_s = self.tracker.births_s(start_ns);
+        Some(GoroutineMoment { births_s, surveys: HashMap::new() })
+    }
+
+    /// The same at the end, with what they do.
+    pub fn finish(self, start_ns: u64) -> Option<GoroutineMoment> {
+        let (at_ns, goroutines) = self.last.as_ref()?;
+        let surveys = survey(&self.tracker, goroutines, *at_ns);
+        Some(GoroutineMoment { surveys, ..self.so_far(start_ns)? })
     }
 }

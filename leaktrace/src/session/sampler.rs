@@ -10,13 +10,17 @@ use super::{
     attach::{pid, tracer},
     executable::Executable,
     goroutine_rates::{FoundRates, RateWatch},
-    goroutines::{FoundGoroutines, GoroutineWatch},
+    goroutines::GoroutineWatch,
     growth::{GrowthFound, GrowthWatch},
     heap::{HeapMoments, HeapWatch},
     holding::Holdings,
     look::Look,
+    natures::Natures,
     pods::PodWatch,
     resident::{ResidentMoments, ResidentWatch},
+    shortfalls::{
+        AGES, COUNTERS, GOROUTINES, GROWTH, HEAP, HOLDERS, MAPPINGS, MEMORY, RATES, Shortfalls,
+    },
 };
 use crate::{
     bpf::{BpfError, LiveEntry, SiteOrigin, Tracer},
@@ -26,37 +30,12 @@ use crate::{
     probe::Unavailable,
     report::PodsSection,
     snapshot::{
-        CgroupSample, ContextSample, Hierarchies, HolderSample, HoldingSample, Instant, NodeSample,
-        ProcessSample, Snapshot,
+        CgroupSample, ContextSample, Hierarchies, HolderSample, Instant, NodeSample, ProcessSample,
+        Snapshot,
     },
     target::{State, Watch},
+    verdict::Moment,
 };
-
-/// What memory tells of contexts, where it can be read.
-const HOLDERS: &str = "holders of contexts";
-const HEAP: &str = "heap profile";
-const COUNTERS: &str = "counters of the Go runtime";
-const RATES: &str = "starts and ends of goroutines";
-const GROWTH: &str = "growth by call chain";
-const MAPPINGS: &str = "what the memory is used for";
-const MEMORY: &str = "the Go runtime's memory";
-const GOROUTINES: &str = "goroutines";
-/// Without these, what is counted is as good.
-const OF_MEMORY: [&str; 11] = [
-    AGES,
-    RATES,
-    HOLDERS,
-    HEAP,
-    COUNTERS,
-    MEMORY,
-    MAPPINGS,
-    GROWTH,
-    GOROUTINES,
-    "page faults by call chain",
-    "mapping calls by call chain",
-];
-/// What the live map tells.
-const AGES: &str = "the ages of outstanding contexts";
 
 /// Sampling state and readings of one trace.
 pub struct Sampler<'e> {
@@ -80,24 +59,24 @@ pub struct Sampler<'e> {
     budget_cores: f64,
     /// None also where no contexts are counted.
     holdings: Option<Holdings>,
-    unavailable: Vec<Unavailable>,
+    /// The outstanding contexts, as they were listed last.
+    live: Option<Vec<LiveEntry>>,
+    /// What the contexts of the sites are, of those that were looked up.
+    natures: Natures,
+    shortfalls: Shortfalls,
 }
 
 /// What the readings found.
 pub struct Found {
     pub history: History,
-    /// Births of the tracked survivors by site, in seconds since the start.
-    pub births_s: Option<HashMap<u64, Vec<f64>>>,
-    /// What keeps a sample of the outstanding contexts, by site; empty when it could not be read.
-    pub holdings: HashMap<u64, HoldingSample>,
+    /// What is known beside the series, but for the natures of the sites.
+    pub moment: Moment,
     /// Contexts that hold others, most children first.
     pub holders: Vec<HolderSample>,
     /// By site.
     pub origins: HashMap<u64, SiteOrigin>,
     /// The heap profile at both ends.
     pub heap: Option<HeapMoments>,
-    /// The survivors among the goroutines.
-    pub goroutines: Option<FoundGoroutines>,
     /// Starts and ends of goroutines.
     pub rates: Option<FoundRates>,
     /// What grew, by call chain.
@@ -128,12 +107,14 @@ impl<'e> Sampler<'e> {
             rates_when: config.goroutine_stacks,
             budget_cores: config.budget_cores,
             holdings: None,
-            unavailable: Vec::new(),
+            live: None,
+            natures: Natures::default(),
+            shortfalls: Shortfalls::default(),
         };
         if executable.go().is_some() {
             match Look::open(watch.process(), executable) {
                 Ok(look) => this.look_through(Rc::new(look)),
-                Err(error) => this.give_up_on(MEMORY, format!("{error:#}")),
+                Err(error) => this.shortfalls.note(MEMORY, format!("{error:#}")),
             }
         }
         this.attach_growth(config, watch)?;
@@ -144,13 +125,12 @@ impl<'e> Sampler<'e> {
     }
 
     fn attach_growth(&mut self, config: &TraceConfig, watch: &Watch) -> Result<()> {
-        let mut missing = Vec::new();
-        let mut note = |what: &str, error: BpfError| missing.push(Unavailable::new(what, error));
+        let shortfalls = &mut self.shortfalls;
+        let mut note = |what: &str, error: BpfError| shortfalls.note(what, error);
         match GrowthWatch::attach(pid(watch)?, config.growth, &mut note) {
             Ok(growth) => self.growth = growth,
-            Err(error) => self.give_up_on(GROWTH, error),
+            Err(error) => self.shortfalls.note(GROWTH, error),
         }
-        self.unavailable.extend(missing);
         Ok(())
     }
 
@@ -161,7 +141,7 @@ impl<'e> Sampler<'e> {
             pid(watch).and_then(|pid| RateWatch::attach(pid, self.executable, self.budget_cores));
         match attached {
             Ok(rates) => self.rates = Some(rates),
-            Err(error) => self.give_up_on(RATES, format!("{error:#}")),
+            Err(error) => self.shortfalls.note(RATES, format!("{error:#}")),
         }
     }
 
@@ -173,14 +153,14 @@ impl<'e> Sampler<'e> {
         }
         let observed = self.rates.as_mut().map(|rates| rates.observe(thorough));
         if let Some(Err(error)) = observed {
-            self.give_up_on(RATES, format!("{error:#}"));
+            self.shortfalls.note(RATES, format!("{error:#}"));
         }
     }
 
     fn observe_growth(&mut self, watch: &Watch, thorough: bool) {
         let observed = self.growth.as_mut().map(|growth| growth.observe(watch.process(), thorough));
         if let Some(Err(error)) = observed {
-            self.give_up_on(GROWTH, error);
+            self.shortfalls.note(GROWTH, error);
         }
     }
 
@@ -213,7 +193,7 @@ impl<'e> Sampler<'e> {
         let Some(tracer) = &mut self.tracer else { return };
         tracer.flush_log();
         if let Err(error) = tracer.evict() {
-            self.give_up_on("sampled context counts", &error);
+            self.shortfalls.note("sampled context counts", &error);
         }
     }
 
@@ -223,7 +203,7 @@ impl<'e> Sampler<'e> {
         let mut contexts = match readout {
             Ok(readout) => readout.map(|readout| ContextSample::new(&readout)),
             Err(error) => {
-                self.give_up_on("context counts", &error);
+                self.shortfalls.note("context counts", &error);
                 None
             }
         };
@@ -236,9 +216,9 @@ impl<'e> Sampler<'e> {
         let cgroup = is_alive.then(|| CgroupSample::read(watch.process(), &self.hierarchies));
         let cgroup = cgroup.flatten();
         let runtime = if is_alive { self.counters() } else { None };
-        let live = self.observe(at, is_alive, false);
-        if let (Some(contexts), Some(live)) = (&mut contexts, live) {
-            contexts.note_collected(&self.gone(&live));
+        self.observe(at, is_alive, false);
+        if let (Some(contexts), Some(live)) = (&mut contexts, &self.live) {
+            contexts.note_collected(&self.gone(live));
         }
         self.observe_rates(watch, false);
         self.observe_growth(watch, false);
@@ -270,19 +250,19 @@ impl<'e> Sampler<'e> {
 
     fn counters(&mut self) -> Option<RuntimeCounters> {
         let read = RuntimeCounters::read(&self.look.as_ref()?.runtime());
-        read.inspect_err(|error| self.give_up_on(COUNTERS, error)).ok()
+        read.inspect_err(|error| self.shortfalls.note(COUNTERS, error)).ok()
     }
 
     fn observe_heap(&mut self, thorough: bool) {
         let observed = self.heap.as_mut().map(|heap| heap.observe(thorough));
         if let Some(Err(error)) = observed {
-            self.give_up_on(HEAP, error);
+            self.shortfalls.note(HEAP, error);
         }
     }
 
     fn observe_resident(&mut self, watch: &Watch, cgroup: Option<&CgroupSample>, thorough: bool) {
         if let Err(error) = self.resident.observe(watch.process(), cgroup, thorough) {
-            self.give_up_on(MAPPINGS, error);
+            self.shortfalls.note(MAPPINGS, error);
         }
     }
 
@@ -291,19 +271,19 @@ impl<'e> Sampler<'e> {
         let observed = self.goroutines.as_mut().map(|known| known.observe(watch, at, thorough));
         match observed {
             Some(Ok(Some(sample))) => self.history.push_goroutines(at, sample),
-            Some(Err(error)) => self.give_up_on(GOROUTINES, error),
+            Some(Err(error)) => self.shortfalls.note(GOROUTINES, error),
             Some(Ok(None)) | None => {}
         }
     }
 
     /// Lists the outstanding contexts and, as long as there is a memory, looks at them there.
-    fn observe(&mut self, at: Instant, is_alive: bool, thorough: bool) -> Option<Vec<LiveEntry>> {
-        let tracer = self.tracer.as_ref()?;
+    fn observe(&mut self, at: Instant, is_alive: bool, thorough: bool) {
+        let Some(tracer) = &self.tracer else { return };
         let live = match tracer.live() {
             Ok(live) => live,
             Err(error) => {
-                self.give_up_on(AGES, &error);
-                return None;
+                self.live = None;
+                return self.shortfalls.note(AGES, &error);
             }
         };
         let executable = self.executable;
@@ -313,9 +293,24 @@ impl<'e> Sampler<'e> {
             .filter(|_| is_alive)
             .map(|holdings| holdings.observe(executable, &live, at.monotonic_ns, thorough));
         if let Some(Err(error)) = observed {
-            self.give_up_on(HOLDERS, format!("{error:#}"));
+            self.shortfalls.note(HOLDERS, format!("{error:#}"));
         }
-        Some(live)
+        self.live = Some(live);
+    }
+
+    /// What is known now beside the series.
+    pub fn moment(&mut self, watch: &Watch) -> Moment {
+        if let Some(tracer) = &self.tracer {
+            self.natures.look_up(self.history.sites().keys(), tracer, self.executable, watch);
+        }
+        let start_ns = self.history.start().monotonic_ns;
+        let holdings = self.holdings.as_ref();
+        Moment {
+            births_s: self.births_s(),
+            natures: self.natures.known().clone(),
+            holdings: holdings.map(|holdings| holdings.sites().clone()).unwrap_or_default(),
+            goroutines: self.goroutines.as_ref().and_then(|known| known.so_far(start_ns)),
+        }
     }
 
     /// Searches the heap for contexts that hold others.
@@ -323,16 +318,14 @@ impl<'e> Sampler<'e> {
         let executable = self.executable;
         let searched = self.holdings.as_mut().map(|holdings| holdings.search(executable));
         if let Some(Err(error)) = searched {
-            self.give_up_on(HOLDERS, format!("{error:#}"));
+            self.shortfalls.note(HOLDERS, format!("{error:#}"));
         }
     }
 
     /// Reads the survivors and the call chains, and detaches.
     pub fn finish(mut self, watch: &Watch) -> Found {
-        let is_count = |missing: &Unavailable| !OF_MEMORY.contains(&&*missing.what);
-        let counts_have_a_gap = self.unavailable.iter().any(is_count);
         let is_alive = watch.state() == State::Running;
-        let live = self.observe(Instant::now(), is_alive, true);
+        self.observe(Instant::now(), is_alive, true);
         self.observe_rates(watch, true);
         self.observe_growth(watch, true);
         if is_alive {
@@ -340,34 +333,36 @@ impl<'e> Sampler<'e> {
             let cgroup = CgroupSample::read(watch.process(), &self.hierarchies);
             self.look_around(watch, cgroup.as_ref(), true);
         }
-        // Counts with a gap are no ground for a judgement of sites.
-        let births_s = live.filter(|_| !counts_have_a_gap).map(|live| self.births_s(&live));
+        let births_s = self.births_s();
         let origins = self.tracer.take().as_ref().map(Tracer::origins).transpose();
         let origins = origins.unwrap_or_else(|error| {
-            self.give_up_on("call chains", &error);
+            self.shortfalls.note("call chains", &error);
             None
         });
         let holdings = self.holdings.as_ref();
+        let start_ns = self.history.start().monotonic_ns;
         Found {
-            births_s,
-            holdings: holdings.map(|holdings| holdings.sites().clone()).unwrap_or_default(),
+            moment: Moment {
+                births_s,
+                natures: self.natures.known().clone(),
+                holdings: holdings.map(|holdings| holdings.sites().clone()).unwrap_or_default(),
+                goroutines: self.goroutines.and_then(|known| known.finish(start_ns)),
+            },
             holders: holdings.map(Holdings::holders).unwrap_or_default(),
             origins: origins.unwrap_or_default(),
             heap: self.heap.and_then(HeapWatch::finish),
-            goroutines: self
-                .goroutines
-                .and_then(|known| known.finish(self.history.start().monotonic_ns)),
             resident: self.resident.finish(),
             pods: self.pods.and_then(PodWatch::finish),
             growth: self.growth.and_then(GrowthWatch::finish),
             rates: self.rates.and_then(RateWatch::finish),
             history: self.history,
-            unavailable: self.unavailable,
+            unavailable: self.shortfalls.into_list(),
         }
     }
 
     /// Births of the survivors by site.
-    fn births_s(&self, live: &[LiveEntry]) -> HashMap<u64, Vec<f64>> {
+    fn births_s(&self) -> Option<HashMap<u64, Vec<f64>>> {
+        let live = self.live.as_ref().filter(|_| self.shortfalls.spare_counts())?;
         let start_ns = self.history.start().monotonic_ns;
         let is_gone =
             |entry: &&LiveEntry| self.holdings.as_ref().is_some_and(|known| known.is_gone(entry));
@@ -376,12 +371,6 @@ impl<'e> Sampler<'e> {
             let birth_ns = context.created_ns.saturating_sub(start_ns);
             births_s.entry(context.site).or_default().push(birth_ns as f64 / 1e9);
         }
-        births_s
-    }
-
-    fn give_up_on(&mut self, what: &str, error: impl std::fmt::Display) {
-        if self.unavailable.iter().all(|missing| missing.what != what) {
-            self.unavailable.push(Unavailable::new(what, error));
-        }
+        Some(births_s)
     }
 }

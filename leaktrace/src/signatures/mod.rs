@@ -57,7 +57,7 @@ pub enum SignatureError {
 }
 
 /// All families that are known, those of the user's own files first.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Families {
     list: Vec<Family>,
 }

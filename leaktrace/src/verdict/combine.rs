@@ -71,19 +71,16 @@ pub fn assess(evidence: &Evidence<'_>) -> Verdict {
     let rss_noise_bytes = noise_bytes(evidence, &series);
     let rss = RssGrowth::of(&series, rss_noise_bytes);
     let sites = judge_sites(evidence);
+    let horizon_contexts_s = longest_horizon_s(&sites);
     let mut verdict = Verdict {
-        state: State::Inconclusive,
-        confidence_ratio: 0.0,
-        floor_contexts_per_s: floor_contexts_per_s(evidence, &sites),
+        floor_contexts_per_s: horizon_contexts_s
+            .and_then(|horizon_s| floor_contexts_per_s(evidence, horizon_s)),
+        horizon_contexts_s,
         floor_bytes_per_s: rss.map(|rss| rss.floor_bytes_per_s),
-        floor_goroutines_per_s: None,
-        reasons: Vec::new(),
         sites,
-        goroutines: Vec::new(),
         rss,
         rss_noise_bytes,
-        contexts_leak: false,
-        explained: None,
+        ..Verdict::default()
     };
     if history.duration_s() < WINDOW_MIN_S {
         verdict.reasons.push(format!(
@@ -148,14 +145,18 @@ fn noise_bytes(evidence: &Evidence<'_>, series: &[(f64, f64)]) -> f64 {
     }
 }
 
-/// The rate at which a site would have left `OLD_MIN` old contexts with 95 % probability; none
-/// when the longest usual lifetime takes up too much of the window.
-fn floor_contexts_per_s(evidence: &Evidence<'_>, sites: &[(u64, SiteJudgement)]) -> Option<f64> {
-    let window_s = evidence.history.duration_s();
+/// The longest of the sites whose contexts something may hold.
+fn longest_horizon_s(sites: &[(u64, SiteJudgement)]) -> Option<f64> {
     let unheld = [SiteState::Collectable, SiteState::HeldByOthers, SiteState::KeptByOthers];
     let judged = sites.iter().filter(|(_, site)| !unheld.contains(&site.state));
-    let longest = judged.map(|(_, site)| site.horizon_s).reduce(f64::max)?;
-    let effective_s = window_s - longest;
+    judged.map(|(_, site)| site.horizon_s).reduce(f64::max)
+}
+
+/// The rate at which a site would have left `OLD_MIN` old contexts with 95 % probability; none
+/// when the longest usual lifetime takes up too much of the window.
+fn floor_contexts_per_s(evidence: &Evidence<'_>, horizon_s: f64) -> Option<f64> {
+    let window_s = evidence.history.duration_s();
+    let effective_s = window_s - horizon_s;
     let divisor = evidence.history.contexts()?.sample_divisor as f64;
     (effective_s >= FLOOR_WINDOW_RATIO * window_s)
         .then(|| divisor * poisson_mean_for_at_least(OLD_MIN) / effective_s)

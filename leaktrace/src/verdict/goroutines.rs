@@ -74,6 +74,8 @@ pub fn weigh_goroutines(mut verdict: Verdict, evidence: &GoroutineEvidence<'_>) 
         return nothing_is_claimed(verdict, why);
     }
     verdict.floor_goroutines_per_s = floor_per_s(evidence, &verdict.goroutines);
+    let horizons = verdict.goroutines.iter().map(|(_, site)| site.horizon_s);
+    verdict.horizon_goroutines_s = horizons.reduce(f64::max);
     let leaking = leaking(&verdict);
     let doubts = reasons::doubts(&verdict.goroutines, evidence.process_is_young);
     let doubt = doubts.iter().map(|(state, _)| *state).max().unwrap_or(State::NoLeak);

@@ -115,20 +115,7 @@ impl Program {
 }
 
 fn before((state, confidence_ratio): (State, f64)) -> Verdict {
-    Verdict {
-        state,
-        confidence_ratio,
-        floor_contexts_per_s: None,
-        floor_goroutines_per_s: None,
-        floor_bytes_per_s: None,
-        reasons: Vec::new(),
-        sites: Vec::new(),
-        goroutines: Vec::new(),
-        rss_noise_bytes: 0.0,
-        contexts_leak: false,
-        explained: None,
-        rss: None,
-    }
+    Verdict { state, confidence_ratio, ..Verdict::default() }
 }
 
 /// Readings with losses, or that end early, are no ground for a leak, a floor, or a clean answer.

@@ -6,16 +6,22 @@
 mod balance;
 mod combine;
 mod explained;
+mod forethought;
 mod goroutine_reasons;
 mod goroutines;
+mod moment;
 mod reasons;
 mod rss;
+mod settling;
 mod site;
 
 pub use combine::{Evidence, WINDOW_MIN_S, assess};
 pub use explained::{explained_by_heap, headroom};
+pub use forethought::{Foresight, Growing, bytes_window_s, objects_window_s};
 pub use goroutines::{GoroutineEvidence, weigh_goroutines};
+pub use moment::{Circumstances, GoroutineMoment, Moment, evidence, judge};
 pub use rss::{RssGrowth, RssShape};
+pub use settling::{Goal, Settling};
 pub use site::{SiteEvidence, SiteJudgement, SiteState};
 
 use serde::Serialize;
@@ -23,12 +29,13 @@ use serde::Serialize;
 use crate::{memory::goroutines::Creation, model::Explained};
 
 /// The answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Nothing grows faster than the floor.
     NoLeak,
     /// The trace can't tell.
+    #[default]
     Inconclusive,
     /// Something grows, but one piece of evidence is missing or speaks against a leak.
     Suspect,
@@ -37,7 +44,7 @@ pub enum State {
 }
 
 /// The answer with its reasons.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Verdict {
     /// The answer.
     pub state: State,
@@ -51,6 +58,12 @@ pub struct Verdict {
     pub floor_goroutines_per_s: Option<f64>,
     /// RSS growth in bytes per second that this window could tell from its noise.
     pub floor_bytes_per_s: Option<f64>,
+    /// The longest age in seconds from which contexts of a site that may leak are old.
+    pub horizon_contexts_s: Option<f64>,
+    /// The same for goroutines.
+    pub horizon_goroutines_s: Option<f64>,
+    /// Windows that would show leaks which this one was too short for.
+    pub ahead: Vec<Foresight>,
     /// Why, strongest first.
     pub reasons: Vec<String>,
     /// The judgement of each site, by hash.

@@ -1,0 +1,150 @@
+//! When a trace has told enough: verdicts over time in, whether to stop out.
+//!
+//! A trace that is stopped when it looks good is biased towards what it looked like: so an answer must
+//! stand for a while, and the window must be able to see the leak that is looked for. Non-goals:
+//! answers that nobody can be sure of, which are never settled.
+
+use super::{SiteState, State, Verdict};
+
+/// An answer must have been the same for so long,
+const STANDS_S: f64 = 10.0;
+/// and this share of the window,
+const STANDS_WINDOWS: f64 = 1.0 / 6.0;
+/// at so many readings.
+const READINGS_MIN: u32 = 4;
+/// Less sure answers are not settled.
+const CONFIDENCE_MIN: f64 = 0.9;
+/// No leak is never settled before: a process does some things once a minute.
+const NO_LEAK_WINDOW_MIN_S: f64 = 60.0;
+
+/// The slowest leak that a trace is to see before it stops by itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Goal {
+    /// Contexts or goroutines per second.
+    pub objects_per_s: f64,
+    /// Bytes of the anonymous RSS per second; none where they do not matter.
+    pub bytes_per_s: Option<f64>,
+}
+
+impl Goal {
+    /// The contexts of kubernetes#139823 leak at 0.55 a second on its own node.
+    pub const DEFAULT: Self = Self { objects_per_s: 0.5, bytes_per_s: None };
+
+    /// Whether a window with these floors would have shown such a leak. Where nothing is counted,
+    /// there is nothing to see.
+    fn is_reached(&self, verdict: &Verdict) -> bool {
+        let objects = [verdict.floor_contexts_per_s, verdict.floor_goroutines_per_s];
+        let seen = objects.into_iter().flatten().all(|floor| floor <= self.objects_per_s);
+        let bytes = self
+            .bytes_per_s
+            .is_none_or(|goal| verdict.floor_bytes_per_s.is_some_and(|floor| floor <= goal));
+        seen && bytes && objects.iter().any(Option::is_some)
+    }
+}
+
+/// What is said, and of whom: sorted identities of what leaks.
+type Answer = (State, Vec<(u64, u64)>);
+
+/// Watches the verdicts of a trace.
+#[derive(Debug)]
+pub struct Settling {
+    goal: Goal,
+    answer: Option<Answer>,
+    since_s: f64,
+    readings: u32,
+}
+
+impl Settling {
+    /// To see `goal`.
+    pub const fn new(goal: Goal) -> Self {
+        Self { goal, answer: None, since_s: 0.0, readings: 0 }
+    }
+
+    /// Whether `verdict`, made after `window_s` seconds, needs no longer trace.
+    pub fn observe(&mut self, window_s: f64, verdict: &Verdict) -> bool {
+        let answer = Some(answer(verdict));
+        if answer != self.answer {
+            (self.answer, self.since_s, self.readings) = (answer, window_s, 0);
+        }
+        self.readings += 1;
+        let stood_s = window_s - self.since_s;
+        let stands = stood_s >= STANDS_S.max(STANDS_WINDOWS * window_s);
+        let long_enough = match verdict.state {
+            State::Leak => true,
+            State::NoLeak => window_s >= NO_LEAK_WINDOW_MIN_S,
+            State::Suspect | State::Inconclusive => false,
+        };
+        long_enough
+            && stands
+            && self.readings >= READINGS_MIN
+            && verdict.confidence_ratio >= CONFIDENCE_MIN
+            && self.goal.is_reached(verdict)
+    }
+}
+
+fn answer(verdict: &Verdict) -> Answer {
+    let contexts = verdict.sites.iter().map(|(id, site)| ((*id, 0), site.state));
+    let goroutines = verdict.goroutines.iter();
+    let goroutines = goroutines.map(|(id, site)| ((id.creator_pc, id.start_pc), site.state));
+    let leaks = contexts.chain(goroutines).filter(|(_, state)| *state == SiteState::Leak);
+    let mut leaks: Vec<_> = leaks.map(|(id, _)| id).collect();
+    leaks.sort_unstable();
+    (verdict.state, leaks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Goal, Settling};
+    use crate::verdict::{State, Verdict};
+
+    fn verdict(state: State, confidence_ratio: f64, floor: f64) -> Verdict {
+        Verdict { state, confidence_ratio, floor_contexts_per_s: Some(floor), ..Verdict::default() }
+    }
+
+    /// After how many seconds a trace stops that says the same at each second.
+    fn settled_s(goal: Goal, says: impl Fn(f64) -> Verdict) -> Option<f64> {
+        let mut settling = Settling::new(goal);
+        (1..600).map(f64::from).find(|window_s| settling.observe(*window_s, &says(*window_s)))
+    }
+
+    #[test]
+    fn a_leak_is_settled_when_it_has_stood_and_the_floor_is_low_enough() {
+        let says = |window_s: f64| {
+            let state = if window_s < 30.0 { State::Inconclusive } else { State::Leak };
+            verdict(state, 0.95, 20.0 / window_s)
+        };
+        assert_eq!(settled_s(Goal::DEFAULT, says), Some(40.0));
+        let slow = Goal { objects_per_s: 0.1, ..Goal::DEFAULT };
+        assert_eq!(settled_s(slow, says), Some(200.0));
+    }
+
+    #[test]
+    fn doubtful_and_unsteady_answers_are_never_settled() {
+        for state in [State::Suspect, State::Inconclusive] {
+            assert_eq!(settled_s(Goal::DEFAULT, |_| verdict(state, 1.0, 0.01)), None);
+        }
+        assert_eq!(settled_s(Goal::DEFAULT, |_| verdict(State::Leak, 0.8, 0.01)), None);
+        let flips = |window_s: f64| {
+            let state =
+                if (window_s as u64 / 8).is_multiple_of(2) { State::Leak } else { State::NoLeak };
+            verdict(state, 0.95, 0.01)
+        };
+        assert_eq!(settled_s(Goal::DEFAULT, flips), None);
+    }
+
+    #[test]
+    fn no_leak_takes_a_minute() {
+        let says = |_| verdict(State::NoLeak, 0.95, 0.3);
+        assert_eq!(settled_s(Goal::DEFAULT, says), Some(60.0));
+    }
+
+    #[test]
+    fn a_goal_of_bytes_waits_for_the_floor_of_the_rss() {
+        let goal = Goal { objects_per_s: 0.5, bytes_per_s: Some(100_000.0) };
+        let says = |window_s: f64| Verdict {
+            floor_bytes_per_s: Some(1e7 / window_s),
+            ..verdict(State::NoLeak, 0.95, 0.3)
+        };
+        assert_eq!(settled_s(goal, says), Some(100.0));
+    }
+}
