@@ -113,6 +113,8 @@ fn judge_sites(evidence: &Evidence<'_>) -> Vec<(u64, SiteJudgement)> {
     let history = evidence.history;
     let times_s = history.times_s();
     let process_is_young = evidence.is_young();
+    let released_before: Vec<u64> =
+        history.points().iter().map(|point| point.released_untracked).collect();
     let known = history.sites().iter().filter(|(site, _)| !ContextSample::is_overflow(**site));
     let judged = known.map(|(site, series)| {
         let judgement = judge(&SiteEvidence {
@@ -125,6 +127,8 @@ fn judge_sites(evidence: &Evidence<'_>) -> Vec<(u64, SiteJudgement)> {
             nature: evidence.natures.get(site).copied().unwrap_or_default(),
             holding: evidence.holdings.get(site),
             process_is_young,
+            uptime_s: evidence.uptime_at_start_s,
+            released_before: &released_before,
             window_s: history.duration_s(),
         });
         (*site, judgement)
@@ -199,7 +203,7 @@ fn some_site_leaks(
 ) {
     verdict.state = State::Leak;
     let leak = |(id, site): &(u64, SiteJudgement)| reasons::leak(site, evidence.holdings.get(id));
-    let surest = leaking.iter().map(|(_, site)| site.never_released_ratio).fold(0.0, f64::max);
+    let surest = leaking.iter().map(|(_, site)| site.leak_probability).fold(0.0, f64::max);
     verdict.confidence_ratio = surest;
     verdict.reasons.extend(leaking.iter().map(leak));
     verdict.reasons.extend(reasons::without_releases(evidence, leaking));

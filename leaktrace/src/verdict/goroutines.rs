@@ -43,6 +43,8 @@ pub struct GoroutineEvidence<'a> {
     pub surveys: &'a HashMap<Creation, GoroutineSurvey>,
     /// As for contexts: see `SiteEvidence::process_is_young`.
     pub process_is_young: bool,
+    /// For how long the process had been running when tracing began, in seconds, where known.
+    pub uptime_s: Option<f64>,
     /// No context was made or cancelled in the window.
     pub contexts_are_idle: bool,
     /// Seconds from the start of the trace to the last reading of goroutines.
@@ -132,7 +134,7 @@ fn some_leak(
     leaking: &[(Creation, SiteJudgement)],
     verdict: &mut Verdict,
 ) {
-    let surest = leaking.iter().map(|(_, site)| site.never_released_ratio).fold(0.0, f64::max);
+    let surest = leaking.iter().map(|(_, site)| site.leak_probability).fold(0.0, f64::max);
     let contexts_leak = verdict.state == State::Leak;
     let known = if contexts_leak { verdict.confidence_ratio } else { 0.0 };
     (verdict.state, verdict.confidence_ratio) = (State::Leak, known.max(surest));
@@ -196,6 +198,8 @@ fn judge_site(
         nature: ContextNature::default(),
         holding: None,
         process_is_young: evidence.process_is_young,
+        uptime_s: evidence.uptime_s,
+        released_before: &series.ended_before,
         window_s: evidence.window_s,
     });
     if matches!(judgement.state, SiteState::Leak | SiteState::NeverReleased) {

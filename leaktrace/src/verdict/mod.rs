@@ -10,6 +10,7 @@ mod forethought;
 mod goroutine_reasons;
 mod goroutines;
 mod moment;
+mod odds;
 mod reasons;
 mod rss;
 mod settling;
@@ -48,9 +49,9 @@ pub enum State {
 pub struct Verdict {
     /// The answer.
     pub state: State,
-    /// How sure, 0 to 1, from counts: for a leak the lower 95 % bound of the share of old
-    /// contexts that are never released; for no leak the probability with which a leak at the
-    /// floor would have been seen; otherwise 0.
+    /// How sure, 0 to 1: for a leak the probability that what outlives its kind is leaked and does not
+    /// just live long; for no leak that with which a leak at the floor would have been seen; otherwise
+    /// 0. docs/accuracy.md says how often such answers were right.
     pub confidence_ratio: f64,
     /// Context growth per second and site that would have been seen with 95 % probability.
     pub floor_contexts_per_s: Option<f64>,

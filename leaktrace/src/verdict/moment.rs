@@ -57,6 +57,7 @@ pub fn judge(history: &History, moment: &Moment, circumstances: &Circumstances) 
             births_s: &goroutines.births_s,
             surveys: &goroutines.surveys,
             process_is_young: evidence.is_young(),
+            uptime_s: circumstances.uptime_at_start_s,
             contexts_are_idle: contexts_are_idle(&evidence, circumstances),
             window_s: history.goroutines().times_s().last().copied().unwrap_or(0.0),
             trace_s: history.duration_s(),

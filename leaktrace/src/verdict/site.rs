@@ -4,6 +4,7 @@
 //! leaves old contexts from every part of the window in which it created any, also lately; a
 //! burst, a warm-up, or a set of contexts held from the start does not.
 
+use super::odds::{Before, Outliving, leak_probability};
 use crate::{
     model::{
         Slope, bucket_ceiling_s, count_at_least, quantile_ceiling_s, theil_sen, wilson_lower_bound,
@@ -55,8 +56,8 @@ const YOUNG_WINDOW_MIN_S: f64 = 30.0;
 const YOUNG_LAST_SHARE: f64 = 1.0 / 6.0;
 /// at no less than this share of its average rate: what fills up comes to its end.
 const YOUNG_RATE_RATIO: f64 = 0.8;
-/// Even then no count can say that these lives are not just long.
-const YOUNG_CONFIDENCE_MAX: f64 = 0.8;
+/// What is less likely a leak is not called one.
+const LEAK_PROBABILITY_MIN: f64 = 0.55;
 
 /// What is known of a site.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +81,11 @@ pub struct SiteEvidence<'a> {
     /// The process was not much older than the window when tracing began: what it keeps for
     /// long may still be filling up.
     pub process_is_young: bool,
+    /// For how long it had been running then, in seconds, where known.
+    pub uptime_s: Option<f64>,
+    /// Releases so far, at the times of the series, of what was made before; also those of other
+    /// sites, where they can't be told apart.
+    pub released_before: &'a [u64],
     /// Length of the window in seconds.
     pub window_s: f64,
 }
@@ -106,8 +112,8 @@ pub enum SiteState {
     BoundedByDeadline,
     /// It grows, but too many old contexts are released in the end.
     ReleasedLate,
-    /// It has grown, but in a young process and without a single release, and not steadily enough
-    /// or for too short a time: contexts that are meant to live long look the same.
+    /// It has grown, and what got old was not released, but not steadily enough or for too short a
+    /// time: contexts that are meant to live long look the same.
     NeverReleased,
     /// It leaks.
     Leak,
@@ -144,9 +150,10 @@ pub struct SiteJudgement {
     pub usual_lifetime_s: Option<f64>,
     /// Contexts older than the horizon, scaled when sampled.
     pub old: u64,
-    /// Lower 95 % bound of the share of contexts past the horizon that are never released; at most
-    /// 0.8 where nothing at all was released in a young process.
+    /// Lower 95 % bound of the share of contexts past the horizon that are never released.
     pub never_released_ratio: f64,
+    /// The probability that they are leaked, and do not just live long: see `odds`.
+    pub leak_probability: f64,
 }
 
 /// Judges one site.
@@ -163,12 +170,31 @@ pub fn judge(site: &SiteEvidence<'_>) -> SiteJudgement {
         usual_lifetime_s,
         old: old as u64 * site.sample_divisor,
         never_released_ratio: wilson_lower_bound(old, old + late_releases),
+        leak_probability: leak_probability(&outliving(site, horizon_s)),
     };
     judgement.state = state(site, &judgement, &parts, old);
-    if may_only_be_filling(site) {
-        judgement.never_released_ratio = judgement.never_released_ratio.min(YOUNG_CONFIDENCE_MAX);
-    }
     judgement
+}
+
+/// What was seen of those that are old.
+fn outliving(site: &SiteEvidence<'_>, horizon_s: f64) -> Outliving {
+    let past_s = |age_s: f64| (age_s - horizon_s).max(0.0);
+    let ages = || site.births_s.iter().map(|birth_s| site.window_s - birth_s);
+    let late = site.latest.lifetimes.iter().enumerate().skip(1);
+    let late = late.map(|(bucket, count)| past_s(bucket_ceiling_s(bucket - 1)) * *count as f64);
+    let released = |time_s| interpolate(site.times_s, site.released_before, time_s);
+    Outliving {
+        survivors: ages().filter(|age_s| *age_s > horizon_s).count() as f64,
+        ended: count_at_least(&site.latest.lifetimes, horizon_s) as f64,
+        exposure_s: ages().map(past_s).sum::<f64>() + late.sum::<f64>(),
+        horizon_s,
+        oldest_s: ages().fold(0.0, f64::max),
+        beside_short_lives: timed_releases(site.latest) >= RELEASES_FOR_QUANTILE,
+        before: site.uptime_s.map(|uptime_s| Before {
+            uptime_s,
+            ended: (released(site.window_s) - released(horizon_s)) / site.sample_divisor as f64,
+        }),
+    }
 }
 
 /// Contexts that are meant to live as long as their process look like this while they are made.
@@ -215,6 +241,9 @@ fn state(site: &SiteEvidence<'_>, judgement: &SiteJudgement, parts: &Parts, old:
         SiteState::ReleasedLate
     } else if may_only_be_filling(site) && !fills_without_end(site) {
         SiteState::NeverReleased
+    } else if judgement.leak_probability < LEAK_PROBABILITY_MIN {
+        let none = count_at_least(&site.latest.lifetimes, judgement.horizon_s) == 0;
+        if none { SiteState::NeverReleased } else { SiteState::ReleasedLate }
     } else {
         SiteState::Leak
     }
