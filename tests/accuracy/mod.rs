@@ -6,7 +6,10 @@
 
 #![allow(dead_code, reason = "the benchmark uses all of it, the test a part")]
 
+pub mod catalogue;
+mod counting;
 pub mod fast;
+mod heap;
 pub mod live;
 pub mod outcome;
 pub mod scenario;
@@ -14,3 +17,6 @@ pub mod schedule;
 pub mod score;
 #[path = "../support/mod.rs"]
 pub mod support;
+pub mod sweep;
+mod timeline;
+pub mod truth;

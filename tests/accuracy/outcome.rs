@@ -27,7 +27,8 @@ pub struct Outcome {
     pub how: How,
     /// The truth: some part forgets.
     pub is_leaky: bool,
-    /// What leaks has objects that can be counted (contexts, goroutines), not only bytes.
+    /// What leaks has objects that can be counted (contexts, goroutines), not only bytes, and no
+    /// deadline in sight: *leak* is the only right answer. See `Part::is_counted`.
     pub is_counted: bool,
     /// The fastest leak by the schedule, in objects per second over the traced window.
     pub leaked_per_s: f64,

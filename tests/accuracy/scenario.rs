@@ -26,6 +26,11 @@ impl Scenario {
     pub fn is_leaky(&self) -> bool {
         self.parts.iter().any(Part::is_leaky)
     }
+
+    /// Whether some of what leaks is counted one by one.
+    pub fn is_counted(&self) -> bool {
+        self.parts.iter().any(|part| part.is_leaky() && part.is_counted())
+    }
 }
 
 /// One line of the program that makes things.
@@ -47,9 +52,16 @@ pub struct Part {
 }
 
 impl Part {
-    /// Whether it forgets some of what it makes.
+    /// Whether it leaks: it forgets some of what it makes, and that does not go by itself.
     pub const fn is_leaky(&self) -> bool {
-        self.forgotten_one_in.is_some()
+        self.forgotten_one_in.is_some() && !matches!(self.what, What::Unheld)
+    }
+
+    /// Whether leaktrace counts what it makes one by one and must call a leak of it a leak. Of the
+    /// others it sees bytes only, or an end in sight (the deadline of a `What::Timeout`): there
+    /// *suspect* is a right answer too.
+    pub const fn is_counted(&self) -> bool {
+        matches!(self.what, What::Context | What::Goroutine | What::Both)
     }
 }
 
