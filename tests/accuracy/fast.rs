@@ -11,8 +11,8 @@ use leaktrace::{
     memory::goroutines::{Creation, Goroutine, Goroutines, NoStack, Stack, Status},
     snapshot::{GoroutineTracker, Instant, NodeSample, ProcessSample, Snapshot},
     verdict::{
-        Evidence, GoroutineEvidence, SiteJudgement, SiteState, State, Verdict, assess,
-        weigh_goroutines,
+        Circumstances, Goal, GoroutineMoment, Moment, Settling, SiteJudgement, SiteState, State,
+        Verdict, judge,
     },
 };
 
@@ -42,47 +42,22 @@ pub struct Run {
     pub reasons: Vec<String>,
 }
 
-/// One answer of many.
-#[derive(Debug, Clone, PartialEq)]
-struct Answer {
-    at_s: f64,
-    state: State,
-    confidence: f64,
-}
-
 /// Traces `scenario` until its verdict is settled, its time is up or it ends.
 pub fn run(scenario: &Scenario) -> Run {
     let events = schedule(scenario);
     let end_s = scenario.ends_s.unwrap_or(f64::INFINITY).min(scenario.duration_max_s);
     let mut program = Program::new(scenario, &events);
-    let (mut now_s, mut answers) = (0.0, Vec::new());
+    let (mut now_s, mut settling) = (0.0, Settling::new(Goal::DEFAULT));
     loop {
         let is_dead = scenario.ends_s.is_some_and(|ends_s| now_s >= ends_s);
         program.read(now_s, is_dead);
         let verdict = program.judge();
-        let (state, confidence) = (verdict.state, verdict.confidence_ratio);
-        answers.push(Answer { at_s: now_s, state, confidence });
-        let is_settled = is_settled(&answers);
+        let is_settled = settling.observe(now_s, &verdict);
         if is_settled || now_s >= end_s {
             let outcome = outcome(scenario, &events, &verdict, (now_s, is_settled));
             return Run { outcome, reasons: verdict.reasons };
         }
         now_s = (now_s + INTERVAL_S).min(end_s);
-    }
-}
-
-/// Stands for the rule by which a trace stops by itself, until leaktrace has one: the same answer at
-/// three readings over ten seconds, a leak with confidence 0.8, no leak behind a minute.
-fn is_settled(answers: &[Answer]) -> bool {
-    let Some(last) = answers.last() else { return false };
-    let is_same = |answer: &&Answer| answer.state == last.state && answer.confidence >= 0.8;
-    let same: Vec<_> = answers.iter().rev().take_while(is_same).collect();
-    let since_s = same.last().map_or(last.at_s, |answer| answer.at_s);
-    let is_steady = same.len() >= 3 && last.at_s - since_s >= 10.0;
-    match last.state {
-        State::Leak => is_steady,
-        State::NoLeak => is_steady && last.at_s >= 60.0,
-        State::Suspect | State::Inconclusive => false,
     }
 }
 
@@ -97,7 +72,6 @@ struct Program<'e> {
     is_over: Vec<bool>,
     tracker: GoroutineTracker,
     history: History,
-    goroutines_end_s: f64,
 }
 
 fn instant(at_s: f64) -> Instant {
@@ -116,7 +90,6 @@ impl<'e> Program<'e> {
             is_over: vec![false; events.len()],
             tracker: GoroutineTracker::default(),
             history: History::new(instant(0.0)),
-            goroutines_end_s: 0.0,
         };
         program.carry_out(0.0);
         program.memory.begin();
@@ -195,33 +168,23 @@ impl<'e> Program<'e> {
         let at = instant(now_s);
         let sample = self.tracker.observe(at.monotonic_ns, &goroutines, &mut |_| true);
         self.history.push_goroutines(at, sample);
-        self.goroutines_end_s = now_s;
     }
 
-    /// As `leaktrace::session` does it.
     fn judge(&self) -> Verdict {
-        let births_s = self.contexts.births_s();
-        let evidence = Evidence {
-            history: &self.history,
-            births_s: Some(&births_s),
-            natures: &self.contexts.natures(),
-            holdings: &self.contexts.holdings(),
+        let births_s = self.tracker.births_s(instant(0.0).monotonic_ns);
+        let moment = Moment {
+            births_s: Some(self.contexts.births_s()),
+            natures: self.contexts.natures(),
+            holdings: self.contexts.holdings(),
+            goroutines: Some(GoroutineMoment { births_s, surveys: HashMap::new() }),
+        };
+        let circumstances = Circumstances {
+            contexts_are_probed: true,
             releases_complete: true,
             garbage_collected: true,
             uptime_at_start_s: Some(self.scenario.warm_s),
         };
-        let counted = self.history.contexts();
-        let contexts_are_idle = counted.is_some_and(|contexts| contexts.probe_hits == 0);
-        let weighed = GoroutineEvidence {
-            history: self.history.goroutines(),
-            births_s: &self.tracker.births_s(instant(0.0).monotonic_ns),
-            surveys: &HashMap::new(),
-            process_is_young: evidence.is_young(),
-            contexts_are_idle,
-            window_s: self.goroutines_end_s,
-            trace_s: self.history.duration_s(),
-        };
-        weigh_goroutines(assess(&evidence), &weighed)
+        judge(&self.history, &moment, &circumstances)
     }
 }
 

@@ -18,6 +18,20 @@ pub fn quantile_ceiling_s(histogram: &[u64], q: f64) -> Option<f64> {
     })
 }
 
+/// The `q`-quantile in seconds, as if the lifetimes of a bucket lay evenly in their logarithm; none
+/// without counts. Half as far off as [`quantile_ceiling_s`], to either side.
+pub fn quantile_s(histogram: &[u64], q: f64) -> Option<f64> {
+    let total: u64 = histogram.iter().sum();
+    let rank = (total as f64 * q).max(1.0);
+    let mut seen = 0.0;
+    histogram.iter().enumerate().find_map(|(bucket, count)| {
+        let before = seen;
+        seen += *count as f64;
+        let share = (rank - before) / *count as f64;
+        (seen >= rank).then(|| bucket_ceiling_s(bucket) * 2f64.powf(share - 1.0))
+    })
+}
+
 /// How many lifetimes were surely at least `age_s`: those of the buckets that begin there or
 /// later.
 pub fn count_at_least(histogram: &[u64], age_s: f64) -> u64 {
@@ -27,7 +41,7 @@ pub fn count_at_least(histogram: &[u64], age_s: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{count_at_least, quantile_ceiling_s};
+    use super::{count_at_least, quantile_ceiling_s, quantile_s};
     use leaktrace_common::{LIFETIME_BUCKETS, lifetime_bucket};
 
     fn histogram(lifetimes_s: &[(f64, u64)]) -> [u64; LIFETIME_BUCKETS] {
@@ -46,6 +60,16 @@ mod tests {
         let p999 = quantile_ceiling_s(&lifetimes, 0.999).unwrap();
         assert!((4.0..=8.0).contains(&p999), "{p999}");
         assert_eq!(quantile_ceiling_s(&[0; LIFETIME_BUCKETS], 0.5), None);
+    }
+
+    #[test]
+    fn quantiles_lie_within_their_buckets() {
+        let even: Vec<_> = (0..4096).map(|i| (2f64.powf(f64::from(i) / 1024.0), 1)).collect();
+        for q in [0.1, 0.5, 0.9, 0.99] {
+            let (found, truth) = (quantile_s(&histogram(&even), q).unwrap(), 2f64.powf(4.0 * q));
+            assert!((found / truth - 1.0).abs() < 0.15, "{q}: {found} for {truth}");
+        }
+        assert_eq!(quantile_s(&[0; LIFETIME_BUCKETS], 0.5), None);
     }
 
     #[test]

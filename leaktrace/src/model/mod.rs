@@ -19,7 +19,7 @@ pub use explained::{Contribution, Explained, SampledChange, explained_share, sam
 pub use forecast::{Reach, Trend, reach, trend};
 pub use headroom::{Pacing, heap_headroom};
 pub use heap_changes::heap_changes;
-pub use lifetime::{bucket_ceiling_s, count_at_least, quantile_ceiling_s};
+pub use lifetime::{bucket_ceiling_s, count_at_least, quantile_ceiling_s, quantile_s};
 pub use pods::{PodGrowth, growth_per_pod};
 pub use proportion::{poisson_difference_noise, poisson_mean_for_at_least, wilson_lower_bound};
 pub use retained::retained_heap_bytes;

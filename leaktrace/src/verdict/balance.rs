@@ -6,8 +6,15 @@ use crate::model::poisson_difference_noise;
 /// taken off: a process that keeps things for minutes lets older ones go as fast as it makes new
 /// ones.
 const BALANCE_RATIO: f64 = 0.5;
-/// Over the whole window, and in its last third.
-pub const BALANCE_PARTS: [f64; 2] = [0.0, 2.0 / 3.0];
+/// The last third of a window is looked at by itself.
+const LATE_PART: f64 = 2.0 / 3.0;
+
+/// From when on what ends is set against what stays, in seconds since the beginning: once what was
+/// there before and lives as usual has ended, and lately.
+pub fn balance_spans_s(horizon_s: f64, window_s: f64) -> [f64; 2] {
+    let late_s = LATE_PART * window_s;
+    [horizon_s.min(late_s), late_s]
+}
 
 /// Whether `released` older ones leave less of `kept` new ones than a leak would: less than half,
 /// or less than the noise of two counts (Poisson, one-sided 95 %).

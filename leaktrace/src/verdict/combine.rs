@@ -4,15 +4,14 @@ use std::collections::HashMap;
 
 use super::{
     RssGrowth, RssShape, SiteEvidence, SiteJudgement, SiteState, State, Verdict,
-    balance::{BALANCE_PARTS, balances},
+    balance::{balance_spans_s, balances},
     explained::{explained, leaking_bytes},
     reasons,
-    site::{OLD_MIN, TWO_COLLECTIONS_S, judge},
+    site::{TWO_COLLECTIONS_S, floor_per_s, judge},
 };
 use crate::{
     display::bytes,
     history::History,
-    model::poisson_mean_for_at_least,
     snapshot::{ContextNature, ContextSample, HoldingSample},
 };
 
@@ -27,8 +26,6 @@ const NO_LEAK_RSS_WINDOW_MIN_S: f64 = 300.0;
 const YOUNG_WINDOWS: f64 = 4.0;
 /// From this share of lost probe hits on, nothing is claimed with confidence.
 const LOSS_RATIO_MAX: f64 = 0.01;
-/// Share of the window that must lie before the horizon for "no leak".
-pub const FLOOR_WINDOW_RATIO: f64 = 0.5;
 /// How far the RSS of a healthy Go daemon swings within minutes while its heap fills and is
 /// collected: seen on a kubelet of 110 MiB.
 const COLLECTED_HEAP_NOISE_BYTES: f64 = 10.0 * 1024.0 * 1024.0;
@@ -71,11 +68,9 @@ pub fn assess(evidence: &Evidence<'_>) -> Verdict {
     let rss_noise_bytes = noise_bytes(evidence, &series);
     let rss = RssGrowth::of(&series, rss_noise_bytes);
     let sites = judge_sites(evidence);
-    let horizon_contexts_s = longest_horizon_s(&sites);
     let mut verdict = Verdict {
-        floor_contexts_per_s: horizon_contexts_s
-            .and_then(|horizon_s| floor_contexts_per_s(evidence, horizon_s)),
-        horizon_contexts_s,
+        floor_contexts_per_s: floor_contexts_per_s(evidence, &sites),
+        horizon_contexts_s: may_leak(&sites).map(|site| site.horizon_s).reduce(f64::max),
         floor_bytes_per_s: rss.map(|rss| rss.floor_bytes_per_s),
         sites,
         rss,
@@ -149,21 +144,19 @@ fn noise_bytes(evidence: &Evidence<'_>, series: &[(f64, f64)]) -> f64 {
     }
 }
 
-/// The longest of the sites whose contexts something may hold.
-fn longest_horizon_s(sites: &[(u64, SiteJudgement)]) -> Option<f64> {
+/// The sites whose contexts something may hold.
+fn may_leak(sites: &[(u64, SiteJudgement)]) -> impl Iterator<Item = &SiteJudgement> {
     let unheld = [SiteState::Collectable, SiteState::HeldByOthers, SiteState::KeptByOthers];
-    let judged = sites.iter().filter(|(_, site)| !unheld.contains(&site.state));
-    judged.map(|(_, site)| site.horizon_s).reduce(f64::max)
+    sites.iter().map(|(_, site)| site).filter(move |site| !unheld.contains(&site.state))
 }
 
-/// The rate at which a site would have left `OLD_MIN` old contexts with 95 % probability; none
-/// when the longest usual lifetime takes up too much of the window.
-fn floor_contexts_per_s(evidence: &Evidence<'_>, horizon_s: f64) -> Option<f64> {
-    let window_s = evidence.history.duration_s();
-    let effective_s = window_s - horizon_s;
+/// The rate at which any site would have been seen to leak with 95 % probability.
+fn floor_contexts_per_s(evidence: &Evidence<'_>, sites: &[(u64, SiteJudgement)]) -> Option<f64> {
     let divisor = evidence.history.contexts()?.sample_divisor as f64;
-    (effective_s >= FLOOR_WINDOW_RATIO * window_s)
-        .then(|| divisor * poisson_mean_for_at_least(OLD_MIN) / effective_s)
+    let window_s = evidence.history.duration_s();
+    let floors = may_leak(sites).map(|site| floor_per_s(site, window_s));
+    let floors = floors.collect::<Option<Vec<_>>>()?;
+    floors.into_iter().reduce(f64::max).map(|floor| divisor * floor)
 }
 
 fn from_contexts(evidence: &Evidence<'_>, contexts: &ContextSample, verdict: &mut Verdict) {
@@ -217,21 +210,23 @@ fn some_site_leaks(
     verdict.reasons.push(reasons::rss_beside_leak(verdict, &bytes));
 }
 
-/// Releases of contexts made before tracing began may balance the growth: over the whole window,
-/// or in its last third.
+/// Releases of contexts made before tracing began may balance the growth: once those of usual lives
+/// have been released, or in the last third of the window.
 fn balance_doubt(
     evidence: &Evidence<'_>,
     contexts: &ContextSample,
     leaking: &[(u64, SiteJudgement)],
 ) -> Option<String> {
     let history = evidence.history;
-    BALANCE_PARTS.into_iter().find_map(|from| {
-        let from_s = from * history.duration_s();
+    let horizon_s = leaking.iter().map(|(_, site)| site.horizon_s).fold(0.0, f64::max);
+    let spans_s = balance_spans_s(horizon_s, history.duration_s());
+    spans_s.into_iter().find_map(|from_s| {
         let points = history.points();
         let before = points.get(points.partition_point(|point| point.at_s < from_s))?;
         let released = contexts.released_untracked.saturating_sub(before.released_untracked);
         let kept = births_since(evidence, leaking, from_s) * contexts.sample_divisor;
-        balances(kept as f64, released as f64).then(|| reasons::balanced(kept, released, from))
+        balances(kept as f64, released as f64)
+            .then(|| reasons::balanced(kept, released, history.duration_s() - from_s))
     })
 }
 

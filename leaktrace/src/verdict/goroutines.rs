@@ -9,15 +9,14 @@ use std::collections::HashMap;
 
 use super::{
     RssShape, SiteEvidence, SiteJudgement, SiteState, State, Verdict,
-    balance::{BALANCE_PARTS, balances},
-    combine::{FLOOR_CONFIDENCE, FLOOR_WINDOW_RATIO, NO_LEAK_WINDOW_MIN_S, WINDOW_MIN_S},
+    balance::{balance_spans_s, balances},
+    combine::{FLOOR_CONFIDENCE, NO_LEAK_WINDOW_MIN_S, WINDOW_MIN_S},
     goroutine_reasons as reasons,
-    site::{OLD_MIN, judge},
+    site::{self, judge},
 };
 use crate::{
     history::{GoroutineHistory, GoroutineSeries},
     memory::goroutines::{Creation, Lost},
-    model::poisson_mean_for_at_least,
     snapshot::{ContextNature, GoroutineSurvey, OTHER_SITES},
 };
 
@@ -203,7 +202,7 @@ fn judge_site(
         window_s: evidence.window_s,
     });
     if matches!(judgement.state, SiteState::Leak | SiteState::NeverReleased) {
-        if is_balanced(evidence, series, births_s) {
+        if is_balanced(evidence, series, births_s, judgement.horizon_s) {
             let grows = judgement.growth.is_some_and(|growth| growth.low > 0.0);
             judgement.state = if grows { SiteState::ReleasedLate } else { SiteState::Clean };
         } else if !goes_on(evidence, births_s) {
@@ -220,15 +219,16 @@ fn goes_on(evidence: &GoroutineEvidence<'_>, births_s: &[f64]) -> bool {
     late as f64 >= GOING_ON_RATIO * births_s.len() as f64 / 3.0
 }
 
-/// Whether older goroutines of the site end as new ones stay: over the whole window, or lately.
+/// Whether older goroutines of the site end as new ones stay: once those of usual lives have ended, or
+/// lately.
 fn is_balanced(
     evidence: &GoroutineEvidence<'_>,
     series: &GoroutineSeries,
     births_s: &[f64],
+    horizon_s: f64,
 ) -> bool {
     let times_s = evidence.history.times_s();
-    BALANCE_PARTS.into_iter().any(|from| {
-        let from_s = from * evidence.window_s;
+    balance_spans_s(horizon_s, evidence.window_s).into_iter().any(|from_s| {
         let first = times_s.partition_point(|time_s| *time_s < from_s);
         let before = series.ended_before.get(first).copied().unwrap_or(0);
         let ended = series.latest.ended_before.saturating_sub(before);
@@ -237,22 +237,12 @@ fn is_balanced(
     })
 }
 
-/// The rate at which any site would have been seen to leak with 95 % probability; for one whose
-/// goroutines usually live too long for this window, the fastest growth that its counts allow.
+/// The rate at which any site would have been seen to leak with 95 % probability.
 fn floor_per_s(
     evidence: &GoroutineEvidence<'_>,
     sites: &[(Creation, SiteJudgement)],
 ) -> Option<f64> {
-    let window_s = evidence.window_s;
-    let needed = poisson_mean_for_at_least(OLD_MIN);
-    let floor = |site: &SiteJudgement| {
-        let effective_s = window_s - site.horizon_s;
-        if effective_s >= FLOOR_WINDOW_RATIO * window_s {
-            return Some(needed / effective_s);
-        }
-        Some(site.growth?.high.max(needed / (FLOOR_WINDOW_RATIO * window_s)))
-    };
-    let floors = sites.iter().map(|(_, site)| floor(site));
+    let floors = sites.iter().map(|(_, site)| site::floor_per_s(site, evidence.window_s));
     floors.collect::<Option<Vec<_>>>()?.into_iter().reduce(f64::max)
 }
 

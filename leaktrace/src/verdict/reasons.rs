@@ -170,10 +170,10 @@ pub fn grows_by(rss: &RssGrowth) -> String {
 }
 
 /// Why growth may be no leak: older contexts go as new ones come.
-pub fn balanced(kept: u64, released: u64, from: f64) -> String {
-    let span = if from > 0.0 { "the last third of the window" } else { "the window" };
+pub fn balanced(kept: u64, released: u64, last_s: f64) -> String {
     format!(
-        "but in {span} {released} contexts made before tracing were released beside {kept} new ones \
-         that stay: it may be a steady coming and going of long lives"
+        "but in the last {} {released} contexts made before tracing were released beside {kept} new ones \
+         that stay: it may be a steady coming and going of long lives",
+        seconds(last_s)
     )
 }

@@ -7,13 +7,14 @@
 use super::odds::{Before, Outliving, leak_probability};
 use crate::{
     model::{
-        Slope, bucket_ceiling_s, count_at_least, quantile_ceiling_s, theil_sen, wilson_lower_bound,
+        Slope, bucket_ceiling_s, count_at_least, poisson_mean_for_at_least, quantile_ceiling_s,
+        quantile_s, theil_sen, wilson_lower_bound,
     },
     snapshot::{ContextKind, ContextNature, HoldingSample, SiteSample},
 };
 
-/// Old means this many times the usual lifetime, which is itself a bound from above.
-const HORIZON_LIFETIMES: f64 = 4.0;
+/// Old means this many times the usual lifetime.
+const HORIZON_LIFETIMES: f64 = 3.0;
 /// Nothing is old before this age: schedulers and collectors need their time.
 const HORIZON_MIN_S: f64 = 5.0;
 /// The same for a site at which few or no releases were seen,
@@ -26,6 +27,8 @@ const HORIZONS_PER_WINDOW: f64 = 2.0;
 const RELEASES_FOR_QUANTILE: u64 = 20;
 /// The usual lifetime is this quantile.
 const USUAL_QUANTILE: f64 = 0.99;
+/// Share of the window that must lie before the horizon for a floor from what is old.
+const FLOOR_WINDOW_RATIO: f64 = 0.5;
 /// Fewer old contexts than this prove nothing.
 pub const OLD_MIN: u32 = 8;
 /// Parts into which the time before the horizon is cut.
@@ -56,6 +59,10 @@ const YOUNG_WINDOW_MIN_S: f64 = 30.0;
 const YOUNG_LAST_SHARE: f64 = 1.0 / 6.0;
 /// at no less than this share of its average rate: what fills up comes to its end.
 const YOUNG_RATE_RATIO: f64 = 0.8;
+/// A site began in the window if nothing was made there for so many times its longest pause,
+const BEGAN_PAUSES: f64 = 2.0;
+/// and so many readings.
+const BEGAN_READINGS: f64 = 3.0;
 /// What is less likely a leak is not called one.
 const LEAK_PROBABILITY_MIN: f64 = 0.55;
 
@@ -156,6 +163,18 @@ pub struct SiteJudgement {
     pub leak_probability: f64,
 }
 
+/// The rate at which a leak of this site would have been seen with 95 % probability, in tracked
+/// objects per second; where they usually live too long for the window, the fastest growth that the
+/// counts allow. None without either.
+pub fn floor_per_s(site: &SiteJudgement, window_s: f64) -> Option<f64> {
+    let needed = poisson_mean_for_at_least(OLD_MIN);
+    let effective_s = window_s - site.horizon_s;
+    if effective_s >= FLOOR_WINDOW_RATIO * window_s {
+        return Some(needed / effective_s);
+    }
+    Some(site.growth?.high.max(needed / (FLOOR_WINDOW_RATIO * window_s)))
+}
+
 /// Judges one site.
 pub fn judge(site: &SiteEvidence<'_>) -> SiteJudgement {
     let usual_lifetime_s = usual_lifetime_s(site.latest);
@@ -191,10 +210,26 @@ fn outliving(site: &SiteEvidence<'_>, horizon_s: f64) -> Outliving {
         oldest_s: ages().fold(0.0, f64::max),
         beside_short_lives: timed_releases(site.latest) >= RELEASES_FOR_QUANTILE,
         before: site.uptime_s.map(|uptime_s| Before {
-            uptime_s,
+            uptime_s: if began_in_window(site) { 0.0 } else { uptime_s },
             ended: (released(site.window_s) - released(horizon_s)) / site.sample_divisor as f64,
         }),
     }
+}
+
+/// Whether the site made nothing at first, for longer than it ever paused later: what it does is
+/// new, however old the process is.
+fn began_in_window(site: &SiteEvidence<'_>) -> bool {
+    let pairs = site.times_s.windows(2).zip(site.created.windows(2));
+    let makes = pairs.filter(|(_, created)| created[1] > created[0]);
+    let mut active = makes.map(|(times, _)| (times[0], times[1]));
+    let Some((first_s, mut last_s)) = active.next() else { return false };
+    let mut pause_s = 0f64;
+    for (from_s, to_s) in active {
+        pause_s = pause_s.max(from_s - last_s);
+        last_s = to_s;
+    }
+    let reading_s = site.window_s / site.times_s.len().max(1) as f64;
+    first_s > BEGAN_PAUSES * pause_s + BEGAN_READINGS * reading_s
 }
 
 /// Contexts that are meant to live as long as their process look like this while they are made.
@@ -287,7 +322,12 @@ fn horizon_s(site: &SiteEvidence<'_>, usual_lifetime_s: Option<f64>) -> f64 {
     } else {
         HORIZON_FEW_RELEASES_MIN_S.max(HORIZON_FEW_RELEASES_WINDOWS * site.window_s)
     };
-    usual_lifetime_s.map_or(minimum, |usual| (HORIZON_LIFETIMES * usual).max(minimum))
+    let usual_s = if timed_releases(site.latest) >= RELEASES_FOR_QUANTILE {
+        quantile_s(&site.latest.lifetimes, USUAL_QUANTILE)
+    } else {
+        usual_lifetime_s
+    };
+    usual_s.map_or(minimum, |usual_s| (HORIZON_LIFETIMES * usual_s).max(minimum))
 }
 
 /// The usual lifetime from the site's own releases; of few, the longest.
