@@ -2,25 +2,40 @@
 //!
 //! Pure functions; each cites its source. Non-goals: knowing what the numbers are of.
 
+mod changes;
 mod explained;
+mod floor;
 mod forecast;
 mod headroom;
 mod heap_changes;
 mod lifetime;
 mod limit_goal;
+mod mann_kendall;
+mod never_released;
 mod pods;
 mod proportion;
+#[cfg(test)]
+mod reference_tests;
 mod retained;
 mod slope;
+mod survival;
 #[cfg(test)]
 mod testing;
 
+pub use changes::{Change, Piece, pettitt, pieces};
 pub use explained::{Contribution, Explained, SampledChange, explained_share, sampled_growth};
+pub use floor::{floor_by_block, floor_by_cycle, floor_slope};
 pub use forecast::{Reach, Trend, reach, trend};
 pub use headroom::{Pacing, heap_headroom};
 pub use heap_changes::heap_changes;
 pub use lifetime::{bucket_ceiling_s, count_at_least, quantile_ceiling_s, quantile_s};
+pub use mann_kendall::{MannKendall, mann_kendall, mann_kendall_correlated};
+pub use never_released::{LifeCounts, NeverReleased, Rate, leak_rate, never_released_share};
 pub use pods::{PodGrowth, growth_per_pod};
-pub use proportion::{poisson_difference_noise, poisson_mean_for_at_least, wilson_lower_bound};
+pub use proportion::{
+    Share, exact_share, poisson_difference_noise, poisson_interval, poisson_mean_for_at_least,
+    two_sided_p, wilson_lower_bound,
+};
 pub use retained::retained_heap_bytes;
 pub use slope::{Slope, resolvable_slope, theil_sen};
+pub use survival::{Life, Survival};

@@ -1,7 +1,28 @@
-//! Bounds on rates from small counts.
+//! Bounds on rates and shares from counts.
+
+use statrs::distribution::{Beta, ChiSquared, ContinuousCDF, Normal};
 
 /// One-sided 95 % quantile of the normal distribution.
 const Z_95_ONE_SIDED: f64 = 1.644_854;
+/// What lies below a two-sided 95 % interval, and above it.
+const TAIL_95: f64 = 0.025;
+
+/// A share with its 95 % interval.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Share {
+    /// The estimate, 0 to 1.
+    pub ratio: f64,
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// How probable a value at least as far from 0 as `z` is by chance, on either side, if it is normal
+/// with variance 1.
+pub fn two_sided_p(z: f64) -> f64 {
+    2.0 * Normal::standard().sf(z.abs())
+}
 
 /// Lower 95 % bound of a proportion of which `hits` of `trials` were seen.
 /// E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
@@ -17,13 +38,37 @@ pub fn wilson_lower_bound(hits: f64, trials: f64) -> f64 {
     ((centre - spread) / (1.0 + z2 / trials)).max(0.0)
 }
 
+/// The exact 95 % interval of a proportion of which `hits` of `trials` were seen; counts may be
+/// fractions where they are estimates. All is possible without trials.
+/// C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated in the
+/// case of the binomial", Biometrika 26 (1934), by the quantiles of the beta distribution.
+pub fn exact_share(hits: f64, trials: f64) -> Share {
+    let hits = hits.clamp(0.0, trials.max(0.0));
+    let misses = trials - hits;
+    let quantile = |a: f64, b: f64, p: f64| Beta::new(a, b).ok().map(|beta| beta.inverse_cdf(p));
+    // A shape of 0 has no distribution: that end is the end of what is possible.
+    Share {
+        ratio: if trials > 0.0 { hits / trials } else { 0.0 },
+        low: quantile(hits, misses + 1.0, TAIL_95).unwrap_or(0.0),
+        high: quantile(hits + 1.0, misses, 1.0 - TAIL_95).unwrap_or(1.0),
+    }
+}
+
 /// The Poisson mean at which at least `n` events are seen with 95 % probability: the rate that
-/// a window would surely have shown. Wilson and Hilferty's cube-root approximation of the
-/// chi-squared quantile (PNAS 17, 1931), within 1 % for n >= 2.
+/// a window would surely have shown. Exact: half the chi-squared quantile with 2n degrees of
+/// freedom (F. Garwood, "Fiducial limits for the Poisson distribution", Biometrika 28 (1936)).
 pub fn poisson_mean_for_at_least(n: u32) -> f64 {
-    let n = f64::from(n);
-    let ninth = 1.0 / (9.0 * n);
-    n * (1.0 - ninth + Z_95_ONE_SIDED * ninth.sqrt()).powi(3)
+    half_chi_squared(2.0 * f64::from(n), 0.95)
+}
+
+/// The exact 95 % interval of the mean of a Poisson variable that came out as `n` (Garwood 1936).
+pub fn poisson_interval(n: f64) -> [f64; 2] {
+    [half_chi_squared(2.0 * n, TAIL_95), half_chi_squared(2.0 * n + 2.0, 1.0 - TAIL_95)]
+}
+
+/// Half the quantile; 0 without a degree of freedom.
+fn half_chi_squared(freedom: f64, p: f64) -> f64 {
+    ChiSquared::new(freedom).map_or(0.0, |chi_squared| chi_squared.inverse_cdf(p) / 2.0)
 }
 
 /// By how much two counts may differ by chance alone when both have the same mean, with 95 %
@@ -34,7 +79,7 @@ pub fn poisson_difference_noise(one: f64, other: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{poisson_mean_for_at_least, wilson_lower_bound};
+    use super::{exact_share, poisson_mean_for_at_least, wilson_lower_bound};
 
     #[test]
     fn wilson_bound_agrees_with_published_values() {
@@ -46,7 +91,7 @@ mod tests {
 
     #[test]
     fn at_the_given_mean_fewer_events_are_seen_in_one_case_of_twenty() {
-        for n in [2u32, 8, 30] {
+        for n in [1u32, 2, 8, 30] {
             let mean = poisson_mean_for_at_least(n);
             let mut term = (-mean).exp();
             let mut fewer = term;
@@ -54,7 +99,16 @@ mod tests {
                 term *= mean / f64::from(k);
                 fewer += term;
             }
-            assert!((fewer - 0.05).abs() < 0.003, "n {n}: mean {mean}, P {fewer}");
+            assert!((fewer - 0.05).abs() < 1e-6, "n {n}: mean {mean}, P {fewer}");
         }
+        assert_eq!(poisson_mean_for_at_least(0), 0.0);
+    }
+
+    #[test]
+    fn without_trials_all_is_possible() {
+        let share = exact_share(0.0, 0.0);
+        assert_eq!((share.low, share.high), (0.0, 1.0));
+        let share = exact_share(12.0, 10.0);
+        assert_eq!((share.ratio, share.high), (1.0, 1.0), "no more hits than trials");
     }
 }
