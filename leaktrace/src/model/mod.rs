@@ -10,6 +10,7 @@ mod headroom;
 mod heap_changes;
 mod lifetime;
 mod limit_goal;
+mod load;
 mod mann_kendall;
 mod never_released;
 mod pods;
@@ -17,6 +18,10 @@ mod proportion;
 #[cfg(test)]
 mod reference_tests;
 mod retained;
+mod shape;
+mod shape_parts;
+#[cfg(test)]
+mod shape_tests;
 mod slope;
 mod survival;
 #[cfg(test)]
@@ -29,6 +34,7 @@ pub use forecast::{Reach, Trend, reach, trend};
 pub use headroom::{Pacing, heap_headroom};
 pub use heap_changes::heap_changes;
 pub use lifetime::{bucket_ceiling_s, count_at_least, quantile_ceiling_s, quantile_s};
+pub use load::{LoadChange, LoadDirection, busy_cpus, load_change};
 pub use mann_kendall::{MannKendall, mann_kendall, mann_kendall_correlated};
 pub use never_released::{LifeCounts, NeverReleased, Rate, leak_rate, never_released_share};
 pub use pods::{PodGrowth, growth_per_pod};
@@ -37,5 +43,6 @@ pub use proportion::{
     two_sided_p, wilson_lower_bound,
 };
 pub use retained::retained_heap_bytes;
-pub use slope::{Slope, resolvable_slope, theil_sen};
+pub use shape::{SeriesShape, Shaped, shape_of};
+pub use slope::{Slope, how_long_s, resolvable_slope, theil_sen};
 pub use survival::{Life, Survival};

@@ -9,6 +9,9 @@ const Z_95: f64 = 1.959_964;
 /// Fewer points than this give no interval worth the name.
 const POINTS_MIN: usize = 5;
 
+/// See [`how_long_s`].
+const SURE_SPANS: f64 = 1.5;
+
 /// A slope per second with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Slope {
@@ -56,6 +59,14 @@ pub fn resolvable_slope(points: &[(f64, f64)], slope: &Slope, noise: f64) -> Opt
     let (low, high) = residuals
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), r| (low.min(r), high.max(r)));
     (span_s > 0.0).then(|| (high - low).max(noise) / span_s)
+}
+
+/// For how long to watch a series that swings by `swing` so that growth of `per_s` is told from it,
+/// in seconds; none for no growth. [`resolvable_slope`] falls with the span, and half as much again
+/// leaves room for the error of the slope and for the wider swings of a longer time.
+pub fn how_long_s(per_s: f64, swing: f64) -> Option<f64> {
+    let sound = per_s.is_finite() && swing.is_finite() && per_s > 0.0 && swing >= 0.0;
+    sound.then(|| SURE_SPANS * swing / per_s)
 }
 
 fn median_of_sorted(values: &[f64]) -> f64 {
