@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Fewer points than this have no shape.
-const POINTS_MIN: usize = 6;
+const POINTS_MIN: usize = 5;
 /// A trend that chance makes more often than this is none.
 const TREND_P: f64 = 0.05;
 /// Teeth are at least this share of what remains when the trend is taken out.
@@ -99,7 +99,7 @@ pub struct Shaped {
 }
 
 /// The shape of `points`, which are known to swing by `noise` (from lowest to highest) without
-/// meaning anything; none with fewer than six, or of no length in time.
+/// meaning anything; none with fewer than five, or of no length in time.
 ///
 /// Asked in this order, because each would look like the next: a restart, teeth, steps, growth and
 /// whether it slows down. Growth must exceed what the window can resolve (see

@@ -101,7 +101,7 @@ fn what_shrinks_is_falling_and_what_begins_anew_has_restarted() {
 
 #[test]
 fn what_is_too_short_or_stands_still_in_time_has_no_shape() {
-    assert_eq!(shape_of(&[(0.0, 1.0); 5], 0.0), None);
+    assert_eq!(shape_of(&[(0.0, 1.0), (1.0, 2.0), (2.0, 3.0), (3.0, 4.0)], 0.0), None);
     assert_eq!(shape_of(&[(1.0, 1.0); 9], 0.0), None);
     let strange = [f64::NAN, f64::INFINITY, -1.0, 0.0, f64::MAX, f64::MIN, 1e-300];
     let points: Vec<_> = strange.iter().enumerate().map(|(i, v)| (i as f64, *v)).collect();

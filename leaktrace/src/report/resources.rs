@@ -4,7 +4,7 @@ use super::schema::{Node, Rss};
 use crate::{
     history::History,
     snapshot::{OomSample, ProcessSample, RollupSample},
-    verdict::{RssGrowth, RssShape},
+    verdict::RssGrowth,
 };
 
 /// The target's memory, and the shape of its growth.
@@ -33,11 +33,7 @@ pub fn rss(
         anon_last_bytes,
         anon_slope_bytes_per_s: growth.map(|growth| growth.slope.per_s),
         anon_slope_interval: growth.map(|growth| [growth.slope.low, growth.slope.high]),
-        anon_shape: growth.map(|growth| match growth.shape {
-            RssShape::Flat => "flat",
-            RssShape::WarmUp => "warm_up",
-            RssShape::Growing => "growing",
-        }),
+        anon_shape: growth.map(|growth| growth.shape.word()),
         explained_by_sites: None,
         explained_by_heap: None,
         heap_headroom: None,

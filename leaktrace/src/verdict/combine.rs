@@ -288,6 +288,11 @@ fn from_rss(history: &History, verdict: &mut Verdict) {
         RssShape::WarmUp => {
             verdict.reasons.push("the RSS grew, but slows down: warm-up".to_owned());
         }
+        RssShape::Steps | RssShape::Restarted => {
+            verdict
+                .reasons
+                .push("the RSS moved in jumps, and does not grow between them".to_owned());
+        }
         RssShape::Flat => {
             if history.duration_s() >= NO_LEAK_RSS_WINDOW_MIN_S {
                 verdict.state = State::NoLeak;

@@ -13,6 +13,8 @@ mod moment;
 mod odds;
 mod reasons;
 mod rss;
+mod series;
+mod series_reasons;
 mod settling;
 mod site;
 
@@ -22,6 +24,7 @@ pub use forethought::{Foresight, Growing, bytes_window_s, objects_window_s};
 pub use goroutines::{GoroutineEvidence, weigh_goroutines};
 pub use moment::{Circumstances, GoroutineMoment, Moment, evidence, judge};
 pub use rss::{RssGrowth, RssShape};
+pub use series::{Finding, LoadEffect, SeriesEvidence, SeriesShape, weigh_series};
 pub use settling::{Goal, Settling};
 pub use site::{SiteEvidence, SiteJudgement, SiteState};
 

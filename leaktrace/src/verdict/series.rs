@@ -1,0 +1,232 @@
+//! What the series of a whole process say: readings in, shapes with their figures out, and what
+//! they do to a verdict.
+//!
+//! Bytes alone never make a leak: they can only be growing. Non-goals: which code holds them.
+
+use super::{
+    SiteState, State, Verdict,
+    rss::PAGE_BYTES,
+    series_reasons::{self as reasons, Series},
+};
+use crate::{
+    history::History,
+    model::{
+        LoadChange, LoadDirection, PodGrowth, Shaped, busy_cpus, growth_per_pod, how_long_s,
+        load_change, shape_of,
+    },
+};
+
+pub use crate::model::SeriesShape;
+
+/// Clock ticks per second in `/proc/PID/stat`: `USER_HZ` (include/asm-generic/param.h), the same on
+/// all processors that we run on.
+const TICKS_PER_S: f64 = 100.0;
+/// What is in flight while the collector marks makes the live heap swing by so much,
+const HEAP_NOISE_BYTES: f64 = 65_536.0;
+/// or by this share of it.
+const HEAP_NOISE_RATIO: f64 = 0.005;
+/// A pool of threads breathes by so many.
+const THREADS_NOISE: f64 = 2.0;
+/// Goroutines of requests come and go by so many.
+const GOROUTINES_NOISE: f64 = 8.0;
+/// In a shorter window a growing heap may just be starting up.
+const SUSPECT_WINDOW_MIN_S: f64 = 60.0;
+/// Collections that make a series.
+const COLLECTIONS_MIN: f64 = 6.0;
+
+/// How growth goes with the load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadEffect {
+    /// It grew, or went on growing, while the load did not rise.
+    AtFlatLoad,
+    /// The load rose with it: more work may need more memory.
+    WithLoad,
+}
+
+/// One series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// What it looks like.
+    pub shaped: Shaped,
+    /// Of what grows, where the load is known.
+    pub load: Option<LoadEffect>,
+}
+
+impl Finding {
+    /// Whether it grows to the end of the window.
+    pub const fn is_growing_to_the_end(&self) -> bool {
+        self.shaped.shape.is_growing()
+    }
+}
+
+/// What the series say; those that could not be read often enough are none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesEvidence {
+    /// Length of the window in seconds.
+    pub window_s: f64,
+    /// Anonymous resident memory, in bytes.
+    pub anon_rss: Option<Finding>,
+    /// Live bytes of a Go heap that each collection found.
+    pub live_heap: Option<Finding>,
+    /// Collections that were seen, by the readings that are kept.
+    pub collections: usize,
+    /// All goroutines.
+    pub goroutines: Option<Finding>,
+    /// Threads.
+    pub threads: Option<Finding>,
+    /// Private writable address space, in bytes.
+    pub vm_data: Option<Finding>,
+    /// The CPU time that it used.
+    pub load: Option<LoadChange>,
+    /// Pods at the beginning and at the end, where it is a kubelet's node.
+    pub pods: Option<[u64; 2]>,
+}
+
+impl SeriesEvidence {
+    /// From all readings. The anonymous RSS is known to swing by `rss_noise_bytes` (see
+    /// [`Verdict::rss_noise_bytes`]); `pods` were counted at the beginning and at the end.
+    pub fn of(history: &History, rss_noise_bytes: f64, pods: Option<[u64; 2]>) -> Self {
+        let load = Load::of(history, pods);
+        let heap = live_heap(history);
+        let heap_noise = heap.first().map_or(0.0, |first| first.1 * HEAP_NOISE_RATIO);
+        let goroutines = history.goroutines();
+        let times_s = goroutines.times_s().iter().copied();
+        let live: Vec<_> = times_s.zip(goroutines.live().iter().map(|live| *live as f64)).collect();
+        Self {
+            window_s: history.duration_s(),
+            anon_rss: load.finding(
+                &history.series(|process| process.rss_anon_bytes),
+                rss_noise_bytes.max(PAGE_BYTES),
+            ),
+            live_heap: load.finding(&heap, heap_noise.max(HEAP_NOISE_BYTES)),
+            collections: heap.len(),
+            goroutines: load.finding(&live, GOROUTINES_NOISE),
+            threads: load.finding(&history.series(|process| process.threads), THREADS_NOISE),
+            vm_data: load.finding(&history.series(|process| process.vm_data_bytes), PAGE_BYTES),
+            load: load.change,
+            pods,
+        }
+    }
+
+    /// For how many seconds to trace so that growth of `bytes_per_s` is told from the noise of this
+    /// process, by the series that tells it first; none where no series is known.
+    pub fn how_long_s(&self, bytes_per_s: f64) -> Option<f64> {
+        let long = |finding: &Finding| how_long_s(bytes_per_s, finding.shaped.swing);
+        let between_s = self.window_s / self.collections.max(1) as f64;
+        let heap = self.live_heap.as_ref().and_then(long);
+        let heap = heap.map(|heap_s| heap_s.max(COLLECTIONS_MIN * between_s));
+        let rss = self.anon_rss.as_ref().and_then(long);
+        heap.into_iter().chain(rss).reduce(f64::min)
+    }
+
+    /// The slowest growth of live bytes, or of the RSS where there is no collected heap, that this
+    /// window could have told from its noise, in bytes per second.
+    pub fn floor_bytes_per_s(&self) -> Option<f64> {
+        let known = self.live_heap.as_ref().or(self.anon_rss.as_ref())?;
+        Some(known.shaped.resolvable_per_s)
+    }
+}
+
+/// (seconds, live bytes), one point for each collection: from the first reading after it. What a
+/// collection finds alive has no teeth; the heap between two collections is garbage for the most.
+fn live_heap(history: &History) -> Vec<(f64, f64)> {
+    let points = history.points().iter();
+    let read: Vec<_> =
+        points.filter_map(|point| Some((point.at_s, point.runtime.as_ref()?))).collect();
+    let cycles = read.chunk_by(|one, other| one.1.gc_cycles == other.1.gc_cycles);
+    let firsts = cycles.filter_map(|cycle| cycle.first());
+    let collected = firsts.filter(|(_, counters)| counters.gc_cycles > 0);
+    collected.map(|(at_s, counters)| (*at_s, counters.heap_marked_bytes as f64)).collect()
+}
+
+/// The load over a window.
+struct Load {
+    busy: Vec<(f64, f64)>,
+    change: Option<LoadChange>,
+    pods: Option<[u64; 2]>,
+}
+
+impl Load {
+    fn of(history: &History, pods: Option<[u64; 2]>) -> Self {
+        let busy = busy_cpus(&history.series(|process| process.cpu_ticks), TICKS_PER_S);
+        let change = load_change(&busy);
+        Self { busy, change, pods }
+    }
+
+    fn finding(&self, points: &[(f64, f64)], noise: f64) -> Option<Finding> {
+        let shaped = shape_of(points, noise)?;
+        let grows = shaped.shape.is_growing();
+        let load = if grows { self.effect(points, noise) } else { None };
+        Some(Finding { shaped, load })
+    }
+
+    /// The load explains growth in general, unless it goes on after the load has found its new
+    /// level. Pods explain it if there are more.
+    fn effect(&self, points: &[(f64, f64)], noise: f64) -> Option<LoadEffect> {
+        let pods = self.pods.and_then(|[first, last]| growth_per_pod(first, last, 1.0));
+        if matches!(pods, Some(PodGrowth::PerPod { .. })) {
+            return Some(LoadEffect::WithLoad);
+        }
+        let change = self.change?;
+        let rose = change.direction == LoadDirection::Rose;
+        let explained = rose && !self.goes_on_after(change.at_s, points, noise);
+        Some(if explained { LoadEffect::WithLoad } else { LoadEffect::AtFlatLoad })
+    }
+
+    fn goes_on_after(&self, at_s: f64, points: &[(f64, f64)], noise: f64) -> bool {
+        let after = |series: &[(f64, f64)]| {
+            series[series.partition_point(|point| point.0 <= at_s)..].to_vec()
+        };
+        let settled = load_change(&after(&self.busy))
+            .is_some_and(|change| change.direction != LoadDirection::Rose);
+        settled && shape_of(&after(points), noise).is_some_and(|shaped| shaped.shape.is_growing())
+    }
+}
+
+/// The verdict with what the series say. Growth of the live heap or of the anonymous memory that is
+/// steady to the end, and does not go with a rise of the load, makes it suspect; never a leak. What
+/// grew with the load weakens both "no leak" and a suspicion that nothing else supports.
+pub fn weigh_series(mut verdict: Verdict, evidence: &SeriesEvidence) -> Verdict {
+    let known = [(Series::LiveHeap, &evidence.live_heap), (Series::AnonRss, &evidence.anon_rss)];
+    let known = known.map(|(series, finding)| finding.as_ref().map(|found| (series, found)));
+    let growing: Vec<_> = known
+        .into_iter()
+        .flatten()
+        .filter(|(_, finding)| finding.is_growing_to_the_end())
+        .collect();
+    let mut why: Vec<_> = growing
+        .iter()
+        .map(|(series, finding)| reasons::grows(*series, finding, evidence))
+        .collect();
+    why.extend(reasons::settled(evidence));
+    why.extend(reasons::beside(evidence));
+    let long = evidence.window_s >= SUSPECT_WINDOW_MIN_S;
+    let steady =
+        long && growing.iter().any(|(_, finding)| finding.load != Some(LoadEffect::WithLoad));
+    let before = verdict.state;
+    if steady {
+        verdict.state = verdict.state.max(State::Suspect);
+    } else if !growing.is_empty() && rests_on_bytes(&verdict) {
+        verdict.state = State::Inconclusive;
+    }
+    if verdict.state == before {
+        verdict.reasons.extend(why);
+    } else {
+        verdict.confidence_ratio = 0.0;
+        verdict.reasons.splice(0..0, why);
+    }
+    verdict
+}
+
+/// Whether no site supports the verdict: it is "no leak", or suspect for the growth of bytes alone.
+fn rests_on_bytes(verdict: &Verdict) -> bool {
+    let mut sites = verdict.sites.iter().map(|(_, site)| site.state);
+    let mut goroutines = verdict.goroutines.iter().map(|(_, site)| site.state);
+    let clean = |state| matches!(state, SiteState::Clean | SiteState::Collectable);
+    verdict.state == State::NoLeak
+        || verdict.state == State::Suspect && sites.all(clean) && goroutines.all(clean)
+}
+
+#[cfg(test)]
+#[path = "series_tests.rs"]
+mod tests;
