@@ -14,6 +14,8 @@ mod load;
 mod mann_kendall;
 mod never_released;
 mod pods;
+#[cfg(test)]
+mod property_tests;
 mod proportion;
 #[cfg(test)]
 mod reference_tests;
@@ -25,7 +27,7 @@ mod shape_tests;
 mod slope;
 mod survival;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use changes::{Change, Piece, pettitt, pieces};
 pub use explained::{Contribution, Explained, SampledChange, explained_share, sampled_growth};

@@ -188,7 +188,7 @@ impl Look {
         let late = count_at_least(counts.ended, self.horizon_s) as f64;
         let hardly_late = self.horizon_s > 0.0 && late < LATE_RATIO * self.old as f64;
         NeverReleased {
-            share: Share { ratio, low: least.low, high: most.high },
+            share: Share { ratio, low: least.low.min(ratio), high: most.high.max(ratio) },
             horizon_s: self.horizon_s,
             old: self.old,
             cohort: self.cohort,

@@ -12,6 +12,8 @@ use super::{
 const POINTS_MIN: usize = 5;
 /// A trend that chance makes more often than this is none.
 const TREND_P: f64 = 0.05;
+/// The same for the few lowest points of what turns often: they were chosen.
+const FLOOR_P: f64 = 0.01;
 /// Teeth are at least this share of what remains when the trend is taken out.
 const TOOTH_RATIO: f64 = 0.4;
 /// A saw-tooth falls at least so often; one that falls once may do so for another reason.
@@ -199,7 +201,7 @@ impl<'a> Look<'a> {
         let Some(floor) = Look::new(&lowest, self.noise) else { return };
         shaped.floor = Some(floor.slope);
         (shaped.resolvable_per_s, shaped.swing) = (floor.resolvable_per_s, floor.swing);
-        if floor.has_trend() {
+        if floor.has_trend() && floor.p_value < FLOOR_P {
             (shaped.slope, shaped.p_value) = (floor.slope, floor.p_value);
             shaped.shape = match floor.is_growing() {
                 true if floor.slows_down() => SeriesShape::WarmUp,

@@ -31,6 +31,8 @@ const THREADS_NOISE: f64 = 2.0;
 const GOROUTINES_NOISE: f64 = 8.0;
 /// In a shorter window a growing heap may just be starting up.
 const SUSPECT_WINDOW_MIN_S: f64 = 60.0;
+/// With fewer collections the heap may still be on its way to its goal.
+const COLLECTIONS_FEW: usize = 3;
 /// Collections that make a series.
 const COLLECTIONS_MIN: f64 = 6.0;
 
@@ -70,6 +72,10 @@ pub struct SeriesEvidence {
     pub live_heap: Option<Finding>,
     /// Collections that were seen, by the readings that are kept.
     pub collections: usize,
+    /// By how much the heap could grow without a collection, where hardly one was seen; in bytes.
+    pub uncollected_room_bytes: Option<f64>,
+    /// The collector is switched off, and no memory limit makes it run.
+    pub collector_is_off: bool,
     /// All goroutines.
     pub goroutines: Option<Finding>,
     /// Threads.
@@ -88,6 +94,8 @@ impl SeriesEvidence {
     pub fn of(history: &History, rss_noise_bytes: f64, pods: Option<[u64; 2]>) -> Self {
         let load = Load::of(history, pods);
         let heap = live_heap(history);
+        let uncollected_room_bytes = room_bytes(history).filter(|_| heap.len() < COLLECTIONS_FEW);
+        let rss_noise_bytes = rss_noise_bytes.max(uncollected_room_bytes.unwrap_or(0.0));
         let heap_noise = heap.first().map_or(0.0, |first| first.1 * HEAP_NOISE_RATIO);
         let goroutines = history.goroutines();
         let times_s = goroutines.times_s().iter().copied();
@@ -100,6 +108,8 @@ impl SeriesEvidence {
             ),
             live_heap: load.finding(&heap, heap_noise.max(HEAP_NOISE_BYTES)),
             collections: heap.len(),
+            uncollected_room_bytes,
+            collector_is_off: collector_is_off(history),
             goroutines: load.finding(&live, GOROUTINES_NOISE),
             threads: load.finding(&history.series(|process| process.threads), THREADS_NOISE),
             vm_data: load.finding(&history.series(|process| process.vm_data_bytes), PAGE_BYTES),
@@ -137,6 +147,18 @@ fn live_heap(history: &History) -> Vec<(f64, f64)> {
     let firsts = cycles.filter_map(|cycle| cycle.first());
     let collected = firsts.filter(|(_, counters)| counters.gc_cycles > 0);
     collected.map(|(at_s, counters)| (*at_s, counters.heap_marked_bytes as f64)).collect()
+}
+
+/// What the collector allowed the heap to grow by when the window began: up to its goal.
+fn room_bytes(history: &History) -> Option<f64> {
+    let first = history.points().iter().find_map(|point| point.runtime.as_ref())?;
+    let goal = (first.gc_percent >= 0).then_some(first.next_gc_bytes)?;
+    Some(goal.saturating_sub(first.heap_live_bytes) as f64)
+}
+
+fn collector_is_off(history: &History) -> bool {
+    let newest = history.points().iter().rev().find_map(|point| point.runtime.as_ref());
+    newest.is_some_and(|counters| counters.gc_percent < 0 && counters.memory_limit_bytes.is_none())
 }
 
 /// The load over a window.
@@ -206,7 +228,8 @@ pub fn weigh_series(mut verdict: Verdict, evidence: &SeriesEvidence) -> Verdict 
     let before = verdict.state;
     if steady {
         verdict.state = verdict.state.max(State::Suspect);
-    } else if !growing.is_empty() && rests_on_bytes(&verdict) {
+    } else if rests_on_bytes(&verdict) && (!growing.is_empty() || verdict.state == State::Suspect) {
+        // It grew with the load, or within what the collector allows.
         verdict.state = State::Inconclusive;
     }
     if verdict.state == before {

@@ -95,7 +95,25 @@ pub fn settled(evidence: &SeriesEvidence) -> Vec<String> {
     let heap = evidence.live_heap.iter().filter(|finding| !finding.is_growing_to_the_end());
     let heap = heap.map(|finding| shape(Series::LiveHeap, &finding.shaped));
     let rss = evidence.anon_rss.iter().filter(moved);
-    heap.chain(rss.map(|finding| shape(Series::AnonRss, &finding.shaped))).collect()
+    let rss = rss.map(|finding| shape(Series::AnonRss, &finding.shaped));
+    heap.chain(rss).chain(collector(evidence)).collect()
+}
+
+/// What the collector does not do.
+fn collector(evidence: &SeriesEvidence) -> Option<String> {
+    if evidence.collector_is_off {
+        return Some(
+            "the garbage collector is switched off (GOGC=off without GOMEMLIMIT): garbage stays, and \
+             looks like a leak"
+                .to_owned(),
+        );
+    }
+    let room = evidence.uncollected_room_bytes.filter(|room| *room > 0.0)?;
+    Some(format!(
+        "the heap was collected at most twice in this window, and could grow by {} until then without \
+         any leak: trace for longer",
+        bytes(room)
+    ))
 }
 
 /// Other series that grow to the end: they support, and say no more than that.
