@@ -204,7 +204,7 @@ fn called(verdict: &Verdict) -> Vec<Called> {
     }
     let call = |hash: u64, judgement: &SiteJudgement| {
         let is_leak = judgement.state == SiteState::Leak;
-        let per_s = judgement.growth.map(|growth| growth.per_s);
+        let per_s = judgement.grows().map(|growth| growth.per_s);
         is_leak.then_some(Called { part: hash as usize - 1, per_s })
     };
     let contexts = verdict.sites.iter().filter(|_| verdict.contexts_leak);

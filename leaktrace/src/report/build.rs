@@ -290,7 +290,7 @@ impl Interest {
         });
         Self {
             severity,
-            growth_per_s: judgement.and_then(|j| j.growth).map_or(0.0, |growth| growth.per_s),
+            growth_per_s: judgement.and_then(|j| j.grows()).map_or(0.0, |growth| growth.per_s),
             outstanding: series.latest.outstanding,
             created: series.latest.created,
         }
@@ -304,7 +304,7 @@ fn site(
     name: NamedSite,
     holding: Option<&HoldingSample>,
 ) -> Site {
-    let growth = judgement.and_then(|judgement| judgement.growth);
+    let growth = judgement.and_then(|judgement| judgement.grows());
     let read = holding.and_then(|holding| holding.retained_bytes);
     let reached = holding.and_then(|holding| holding.reached_bytes);
     let retained_bytes_each = read.unwrap_or_else(|| retained_heap_bytes(name.nature.kind));

@@ -271,7 +271,7 @@ fn order(
         SiteState::Unresolved | SiteState::Recent | SiteState::Stopped => 1,
         _ => 0,
     });
-    let surely = judgement.and_then(|judgement| judgement.growth).map_or(0.0, |growth| growth.low);
+    let surely = judgement.and_then(|judgement| judgement.grows()).map_or(0.0, |growth| growth.low);
     let thousandths = (surely.max(0.0) * 1000.0) as u64;
     (Reverse(severity), Reverse(thousandths), Reverse(series.latest.live), site)
 }
@@ -282,7 +282,7 @@ fn row(
     judgement: Option<SiteJudgement>,
 ) -> GoroutineSite {
     let latest = &series.latest;
-    let growth = judgement.and_then(|judgement| judgement.growth);
+    let growth = judgement.and_then(|judgement| judgement.grows());
     let stack_bytes_each = latest.stack_bytes.checked_div(latest.live).unwrap_or(0);
     GoroutineSite {
         id: format!("{:x}-{:x}", site.creator_pc, site.start_pc),

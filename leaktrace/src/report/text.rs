@@ -189,7 +189,7 @@ fn ahead(report: &Report) -> Option<String> {
         let known = ahead.iter().filter(move |foresight| foresight.of == of);
         let windows: Vec<_> = known
             .map(|Foresight { per_s, window_s, .. }| match of {
-                Growing::AnonBytes => {
+                Growing::Bytes => {
                     format!("{}/h in {}", bytes(per_s * 3600.0), seconds(*window_s))
                 }
                 Growing::Contexts | Growing::Goroutines => {
@@ -200,11 +200,11 @@ fn ahead(report: &Report) -> Option<String> {
         let name = match of {
             Growing::Contexts => "contexts",
             Growing::Goroutines => "goroutines",
-            Growing::AnonBytes => "RSS",
+            Growing::Bytes => "memory",
         };
         (!windows.is_empty()).then(|| format!("{name} {}", windows.join(", ")))
     };
-    let all = [Growing::Contexts, Growing::Goroutines, Growing::AnonBytes].into_iter();
+    let all = [Growing::Contexts, Growing::Goroutines, Growing::Bytes].into_iter();
     let known: Vec<_> = all.filter_map(of).collect();
     (asked && !known.is_empty())
         .then(|| format!("slower growth takes a longer trace (--see RATE): {}", known.join("; ")))

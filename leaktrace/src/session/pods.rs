@@ -38,7 +38,13 @@ impl PodWatch {
         }
     }
 
-    /// The first and the last count.
+    /// The first and the last count, if they were had in the same way.
+    pub fn counts(&self) -> Option<[u64; 2]> {
+        let (first, last) = (self.first.as_ref()?.best()?, self.last.as_ref()?.best()?);
+        (first.how == last.how).then_some([first.count, last.count])
+    }
+
+    /// The first and the last count, as a section of the report.
     pub fn finish(self) -> Option<PodsSection> {
         PodsSection::new(&self.first?, &self.last?)
     }

@@ -310,6 +310,7 @@ impl<'e> Sampler<'e> {
             natures: self.natures.known().clone(),
             holdings: holdings.map(|holdings| holdings.sites().clone()).unwrap_or_default(),
             goroutines: self.goroutines.as_ref().and_then(|known| known.so_far(start_ns)),
+            pods: self.pods.as_ref().and_then(PodWatch::counts),
         }
     }
 
@@ -347,6 +348,7 @@ impl<'e> Sampler<'e> {
                 natures: self.natures.known().clone(),
                 holdings: holdings.map(|holdings| holdings.sites().clone()).unwrap_or_default(),
                 goroutines: self.goroutines.and_then(|known| known.finish(start_ns)),
+                pods: self.pods.as_ref().and_then(PodWatch::counts),
             },
             holders: holdings.map(Holdings::holders).unwrap_or_default(),
             origins: origins.unwrap_or_default(),

@@ -7,11 +7,11 @@ use super::{
     balance::{balance_spans_s, balances},
     explained::{explained, leaking_bytes},
     reasons,
-    site::{TWO_COLLECTIONS_S, floor_per_s, judge},
+    site::{NEW_WINDOWS, TWO_COLLECTIONS_S, floor_per_s, judge},
 };
 use crate::{
     display::bytes,
-    history::History,
+    history::{History, SiteSeries},
     snapshot::{ContextNature, ContextSample, HoldingSample},
 };
 
@@ -21,9 +21,6 @@ pub const WINDOW_MIN_S: f64 = 10.0;
 pub const NO_LEAK_WINDOW_MIN_S: f64 = 20.0;
 /// "No leak" from the RSS alone needs this.
 const NO_LEAK_RSS_WINDOW_MIN_S: f64 = 300.0;
-/// A process younger than this many windows when tracing began may still be filling up what it
-/// means to keep.
-const YOUNG_WINDOWS: f64 = 4.0;
 /// From this share of lost probe hits on, nothing is claimed with confidence.
 const LOSS_RATIO_MAX: f64 = 0.01;
 /// How far the RSS of a healthy Go daemon swings within minutes while its heap fills and is
@@ -54,9 +51,9 @@ pub struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
-    /// The process may still be filling up what it means to keep: see `YOUNG_WINDOWS`.
+    /// The process may still be filling up what it means to keep: see `NEW_WINDOWS`.
     pub fn is_young(&self) -> bool {
-        let young_s = YOUNG_WINDOWS * self.history.duration_s();
+        let young_s = NEW_WINDOWS * self.history.duration_s();
         self.uptime_at_start_s.is_none_or(|uptime_s| uptime_s < young_s)
     }
 }
@@ -107,7 +104,6 @@ fn judge_sites(evidence: &Evidence<'_>) -> Vec<(u64, SiteJudgement)> {
     };
     let history = evidence.history;
     let times_s = history.times_s();
-    let process_is_young = evidence.is_young();
     let released_before: Vec<u64> =
         history.points().iter().map(|point| point.released_untracked).collect();
     let known = history.sites().iter().filter(|(site, _)| !ContextSample::is_overflow(**site));
@@ -121,14 +117,21 @@ fn judge_sites(evidence: &Evidence<'_>) -> Vec<(u64, SiteJudgement)> {
             sample_divisor: contexts.sample_divisor,
             nature: evidence.natures.get(site).copied().unwrap_or_default(),
             holding: evidence.holdings.get(site),
-            process_is_young,
             uptime_s: evidence.uptime_at_start_s,
+            held_before: held_before(evidence, *site, series),
             released_before: &released_before,
             window_s: history.duration_s(),
         });
         (*site, judgement)
     });
     judged.collect()
+}
+
+/// Children of the ancestor that holds most of the site's contexts, but for those that the site made
+/// in the window; of others there may be some among them.
+fn held_before(evidence: &Evidence<'_>, site: u64, series: &SiteSeries) -> Option<u64> {
+    let holder = evidence.holdings.get(&site)?.holder.as_ref()?;
+    Some(holder.children.saturating_sub(series.latest.outstanding))
 }
 
 /// By how much the RSS of the process may swing without meaning anything. A heap that has not been
@@ -203,6 +206,8 @@ fn some_site_leaks(
     if let Some(why) = balance_doubt(evidence, contexts, leaking) {
         verdict.state = State::Suspect;
         verdict.confidence_ratio = 0.0;
+        // Such a growth was seen, and could not be told.
+        verdict.floor_contexts_per_s = None;
         verdict.reasons.push(why);
     }
     let bytes = leaking_bytes(evidence, verdict);

@@ -21,7 +21,7 @@ pub struct LeakingBytes {
 pub fn leaking_bytes(evidence: &Evidence<'_>, verdict: &Verdict) -> LeakingBytes {
     let mut leaking = LeakingBytes { all_read: true, ..LeakingBytes::default() };
     for (id, site) in verdict.sites.iter().filter(|(_, site)| site.state == SiteState::Leak) {
-        let Some(growth) = site.growth else { continue };
+        let Some(growth) = site.grows() else { continue };
         let holding = evidence.holdings.get(id);
         let read = holding.and_then(|holding| holding.bytes_each());
         let kind = evidence.natures.get(id).copied().unwrap_or_default().kind;

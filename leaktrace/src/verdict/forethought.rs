@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Verdict, site::OLD_MIN};
+use super::{SeriesEvidence, Verdict, site::OLD_MIN};
 use crate::{history::History, model::poisson_mean_for_at_least};
 
 /// Rates of objects for which it is said, per second: ten a second down to some hundred a day.
@@ -35,12 +35,12 @@ pub enum Growing {
     Contexts,
     /// Goroutines of one `go` statement.
     Goroutines,
-    /// The anonymous RSS.
-    AnonBytes,
+    /// Live bytes of the Go heap, or anonymous memory: what tells it sooner.
+    Bytes,
 }
 
 /// What would be needed to see leaks of some usual rates that this window was too short for.
-pub fn look_ahead(verdict: &mut Verdict, history: &History) {
+pub fn look_ahead(verdict: &mut Verdict, history: &History, series: &SeriesEvidence) {
     let window_s = history.duration_s();
     let contexts = verdict.horizon_contexts_s.map(|horizon| (Growing::Contexts, horizon));
     let goroutines = verdict.horizon_goroutines_s.map(|horizon| (Growing::Goroutines, horizon));
@@ -54,15 +54,10 @@ pub fn look_ahead(verdict: &mut Verdict, history: &History) {
             Foresight { of, per_s, window_s }
         }));
     }
-    if let Some(rss) = verdict.rss {
-        let noise_bytes = rss.floor_bytes_per_s * window_s;
-        let needed = |per_s| Foresight {
-            of: Growing::AnonBytes,
-            per_s,
-            window_s: bytes_window_s(per_s, noise_bytes),
-        };
-        ahead.extend(BYTES_PER_S.map(needed));
-    }
+    ahead.extend(BYTES_PER_S.into_iter().filter_map(|per_s| {
+        let window_s = series.how_long_s(per_s)?;
+        Some(Foresight { of: Growing::Bytes, per_s, window_s })
+    }));
     ahead.retain(|foresight| foresight.window_s > window_s);
     verdict.ahead = ahead;
 }
@@ -78,14 +73,9 @@ pub fn objects_window_s(per_s: f64, horizon_s: f64, grows_with_window: bool) -> 
     (horizon_s + counting_s).max(HORIZONS * horizon_s)
 }
 
-/// The window in which a growth of `per_s` bytes exceeds the swing of `noise_bytes`.
-pub fn bytes_window_s(per_s: f64, noise_bytes: f64) -> f64 {
-    noise_bytes / per_s
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{bytes_window_s, objects_window_s};
+    use super::objects_window_s;
 
     /// Of what a leak makes before the horizon, eight are seen in 19 cases of 20.
     #[test]
@@ -94,12 +84,5 @@ mod tests {
         assert!((36.0..42.0).contains(&window_s), "{window_s}");
         assert!(objects_window_s(100.0, 60.0, false) >= 120.0, "twice the horizon");
         assert!(objects_window_s(0.001, 10.0, true) > 3.0 * 3600.0);
-    }
-
-    /// 10 MiB of swing and 4.5 MiB an hour.
-    #[test]
-    fn slow_growth_beside_a_heap_takes_hours() {
-        let hours = bytes_window_s(4.5 * 1_048_576.0 / 3600.0, 10.0 * 1_048_576.0) / 3600.0;
-        assert!((hours - 10.0 / 4.5).abs() < 1e-9, "{hours}");
     }
 }

@@ -40,7 +40,7 @@ pub struct GoroutineEvidence<'a> {
     pub births_s: &'a HashMap<Creation, Vec<f64>>,
     /// What they do at the end.
     pub surveys: &'a HashMap<Creation, GoroutineSurvey>,
-    /// As for contexts: see `SiteEvidence::process_is_young`.
+    /// What the process keeps may still be filling up: see `Evidence::is_young`.
     pub process_is_young: bool,
     /// For how long the process had been running when tracing began, in seconds, where known.
     pub uptime_s: Option<f64>,
@@ -57,7 +57,7 @@ impl GoroutineEvidence<'_> {
     pub fn growth_bytes_per_s(&self, site: Creation, judgement: &SiteJudgement) -> f64 {
         let latest = self.history.sites().get(&site).map(|series| &series.latest);
         let each = latest.map_or(0.0, |site| site.stack_bytes as f64 / site.live.max(1) as f64);
-        judgement.growth.map_or(0.0, |growth| growth.per_s * each)
+        judgement.grows().map_or(0.0, |growth| growth.per_s * each)
     }
 }
 
@@ -114,7 +114,7 @@ fn too_early(evidence: &GoroutineEvidence<'_>) -> Option<String> {
 fn leaking(verdict: &Verdict) -> Vec<(Creation, SiteJudgement)> {
     let leaks = verdict.goroutines.iter().filter(|(_, site)| site.state == SiteState::Leak);
     let mut leaking: Vec<_> = leaks.copied().collect();
-    let per_s = |site: &SiteJudgement| site.growth.map_or(0.0, |growth| growth.per_s);
+    let per_s = |site: &SiteJudgement| site.grows().map_or(0.0, |growth| growth.per_s);
     leaking.sort_by(|(id, one), (other_id, other)| {
         per_s(other).total_cmp(&per_s(one)).then_with(|| id.cmp(other_id))
     });
@@ -196,8 +196,8 @@ fn judge_site(
         sample_divisor: 1,
         nature: ContextNature::default(),
         holding: None,
-        process_is_young: evidence.process_is_young,
         uptime_s: evidence.uptime_s,
+        held_before: series.live.first().copied(),
         released_before: &series.ended_before,
         window_s: evidence.window_s,
     });

@@ -20,7 +20,7 @@ mod site;
 
 pub use combine::{Evidence, WINDOW_MIN_S, assess};
 pub use explained::{explained_by_heap, headroom};
-pub use forethought::{Foresight, Growing, bytes_window_s, objects_window_s};
+pub use forethought::{Foresight, Growing, objects_window_s};
 pub use goroutines::{GoroutineEvidence, weigh_goroutines};
 pub use moment::{Circumstances, GoroutineMoment, Moment, evidence, judge};
 pub use rss::{RssGrowth, RssShape};

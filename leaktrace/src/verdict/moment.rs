@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::{
-    Evidence, GoroutineEvidence, Verdict, assess, forethought::look_ahead, weigh_goroutines,
+    Evidence, GoroutineEvidence, SeriesEvidence, Verdict, WINDOW_MIN_S, assess,
+    forethought::look_ahead, weigh_goroutines, weigh_series,
 };
 use crate::{
     history::History,
@@ -23,6 +24,8 @@ pub struct Moment {
     pub holdings: HashMap<u64, HoldingSample>,
     /// None where goroutines could not be read.
     pub goroutines: Option<GoroutineMoment>,
+    /// Pods at the beginning and now, on the node of a kubelet.
+    pub pods: Option<[u64; 2]>,
 }
 
 /// What is known of the goroutines at one moment.
@@ -64,7 +67,11 @@ pub fn judge(history: &History, moment: &Moment, circumstances: &Circumstances) 
         };
         verdict = weigh_goroutines(verdict, &goroutine_evidence);
     }
-    look_ahead(&mut verdict, history);
+    if history.duration_s() >= WINDOW_MIN_S {
+        let series = SeriesEvidence::of(history, verdict.rss_noise_bytes, moment.pods);
+        verdict = weigh_series(verdict, &series);
+        look_ahead(&mut verdict, history, &series);
+    }
     verdict
 }
 

@@ -150,7 +150,7 @@ mod tests {
         let before = Some(Before { uptime_s: 8.0 * 86_400.0, ended: 0.0 });
         assert!(probability(Outliving { before, ..SEEN }) > 0.99);
         // As many go as come: long lives.
-        let before = Some(Before { uptime_s: 8.0 * 86_400.0, ended: 95.0 });
+        let before = Some(Before { uptime_s: 8.0 * 86_400.0, ended: 100.0 });
         assert!(probability(Outliving { before, ..SEEN }) < 0.8);
     }
 

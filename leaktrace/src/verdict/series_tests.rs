@@ -165,16 +165,10 @@ impl Go {
         let verdict = Verdict {
             state,
             confidence_ratio: 0.95,
-            floor_contexts_per_s: None,
-            floor_goroutines_per_s: None,
-            floor_bytes_per_s: None,
             reasons: vec!["sites".to_owned()],
-            sites: Vec::new(),
-            goroutines: Vec::new(),
             rss: RssGrowth::of(&series, RSS_NOISE_BYTES),
             rss_noise_bytes: RSS_NOISE_BYTES,
-            contexts_leak: false,
-            explained: None,
+            ..Verdict::default()
         };
         weigh_series(verdict, &self.evidence())
     }

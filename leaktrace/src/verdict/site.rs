@@ -7,14 +7,14 @@
 use super::odds::{Before, Outliving, leak_probability};
 use crate::{
     model::{
-        Slope, bucket_ceiling_s, count_at_least, poisson_mean_for_at_least, quantile_ceiling_s,
-        quantile_s, theil_sen, wilson_lower_bound,
+        LifeCounts, Slope, bucket_ceiling_s, count_at_least, leak_rate, poisson_mean_for_at_least,
+        quantile_ceiling_s, quantile_s, theil_sen, wilson_lower_bound,
     },
     snapshot::{ContextKind, ContextNature, HoldingSample, SiteSample},
 };
 
 /// Old means this many times the usual lifetime.
-const HORIZON_LIFETIMES: f64 = 3.0;
+const HORIZON_LIFETIMES: f64 = 2.0;
 /// Nothing is old before this age: schedulers and collectors need their time.
 const HORIZON_MIN_S: f64 = 5.0;
 /// The same for a site at which few or no releases were seen,
@@ -27,6 +27,8 @@ const HORIZONS_PER_WINDOW: f64 = 2.0;
 const RELEASES_FOR_QUANTILE: u64 = 20;
 /// The usual lifetime is this quantile.
 const USUAL_QUANTILE: f64 = 0.99;
+/// Where growth is not told to be a leak or none, only a leak that is so many times as fast would be.
+const UNTOLD_GROWTHS: f64 = 2.0;
 /// Share of the window that must lie before the horizon for a floor from what is old.
 const FLOOR_WINDOW_RATIO: f64 = 0.5;
 /// Fewer old contexts than this prove nothing.
@@ -35,6 +37,8 @@ pub const OLD_MIN: u32 = 8;
 const PARTS: usize = 8;
 /// Parts in which something must have been created.
 const ACTIVE_PARTS_MIN: usize = 3;
+/// A site that creates behind this share of the window goes on.
+const LATELY: f64 = 2.0 / 3.0;
 /// Share of the active parts that must have left old contexts.
 const LEAVING_PARTS_RATIO: f64 = 0.75;
 /// The later half must have left at least this share of what the median part would give.
@@ -59,6 +63,9 @@ const YOUNG_WINDOW_MIN_S: f64 = 30.0;
 const YOUNG_LAST_SHARE: f64 = 1.0 / 6.0;
 /// at no less than this share of its average rate: what fills up comes to its end.
 const YOUNG_RATE_RATIO: f64 = 0.8;
+/// What has been growing for less than so many windows before may still be filling up what it means to
+/// keep.
+pub const NEW_WINDOWS: f64 = 4.0;
 /// A site began in the window if nothing was made there for so many times its longest pause,
 const BEGAN_PAUSES: f64 = 2.0;
 /// and so many readings.
@@ -85,11 +92,10 @@ pub struct SiteEvidence<'a> {
     pub nature: ContextNature,
     /// What keeps a sample of its outstanding contexts, where memory could be read.
     pub holding: Option<&'a HoldingSample>,
-    /// The process was not much older than the window when tracing began: what it keeps for
-    /// long may still be filling up.
-    pub process_is_young: bool,
-    /// For how long it had been running then, in seconds, where known.
+    /// For how long the process had been running when tracing began, in seconds, where known.
     pub uptime_s: Option<f64>,
+    /// What was there already of what it keeps, at most; none where that is not known.
+    pub held_before: Option<u64>,
     /// Releases so far, at the times of the series, of what was made before; also those of other
     /// sites, where they can't be told apart.
     pub released_before: &'a [u64],
@@ -149,8 +155,10 @@ impl SiteState {
 pub struct SiteJudgement {
     /// What it is.
     pub state: SiteState,
-    /// Growth of the outstanding contexts per second.
+    /// Growth of the outstanding contexts per second: the slope of their number.
     pub growth: Option<Slope>,
+    /// How many more every second are never released, of a site that leaks.
+    pub leaked: Option<Slope>,
     /// Age in seconds from which a context is old.
     pub horizon_s: f64,
     /// Age of the usual context at its release, a bound from above; none without releases.
@@ -169,10 +177,20 @@ pub struct SiteJudgement {
 pub fn floor_per_s(site: &SiteJudgement, window_s: f64) -> Option<f64> {
     let needed = poisson_mean_for_at_least(OLD_MIN);
     let effective_s = window_s - site.horizon_s;
-    if effective_s >= FLOOR_WINDOW_RATIO * window_s {
+    let is_told = matches!(site.state, SiteState::Clean | SiteState::Leak | SiteState::Stopped);
+    if is_told && effective_s >= FLOOR_WINDOW_RATIO * window_s {
         return Some(needed / effective_s);
     }
-    Some(site.growth?.high.max(needed / (FLOOR_WINDOW_RATIO * window_s)))
+    let margin = if is_told { 1.0 } else { UNTOLD_GROWTHS };
+    Some((margin * site.growth?.high).max(needed / (FLOOR_WINDOW_RATIO * window_s)))
+}
+
+impl SiteJudgement {
+    /// How fast it grows, as far as is known best: by what is never released if it leaks, else by what
+    /// is outstanding.
+    pub fn grows(&self) -> Option<Slope> {
+        self.leaked.filter(|_| self.state == SiteState::Leak).or(self.growth)
+    }
 }
 
 /// Judges one site.
@@ -185,6 +203,7 @@ pub fn judge(site: &SiteEvidence<'_>) -> SiteJudgement {
     let mut judgement = SiteJudgement {
         state: SiteState::Clean,
         growth: theil_sen(&series(site.times_s, site.outstanding)),
+        leaked: None,
         horizon_s,
         usual_lifetime_s,
         old: old as u64 * site.sample_divisor,
@@ -192,7 +211,24 @@ pub fn judge(site: &SiteEvidence<'_>) -> SiteJudgement {
         leak_probability: leak_probability(&outliving(site, horizon_s)),
     };
     judgement.state = state(site, &judgement, &parts, old);
+    if judgement.state == SiteState::Leak {
+        judgement.leaked = leaked_per_s(site);
+    }
     judgement
+}
+
+/// How fast the site leaks: unlike the slope of what is outstanding this leaves out what is going to be
+/// released, of which there is more and more at first.
+fn leaked_per_s(site: &SiteEvidence<'_>) -> Option<Slope> {
+    let created = series(site.times_s, site.created);
+    let rate = leak_rate(&LifeCounts {
+        window_s: site.window_s,
+        created: &created,
+        births_s: site.births_s,
+        ended: &site.latest.lifetimes,
+        each: site.sample_divisor as f64,
+    })?;
+    Some(Slope { per_s: rate.per_s, low: rate.low, high: rate.high })
 }
 
 /// What was seen of those that are old.
@@ -209,11 +245,26 @@ fn outliving(site: &SiteEvidence<'_>, horizon_s: f64) -> Outliving {
         horizon_s,
         oldest_s: ages().fold(0.0, f64::max),
         beside_short_lives: timed_releases(site.latest) >= RELEASES_FOR_QUANTILE,
-        before: site.uptime_s.map(|uptime_s| Before {
-            uptime_s: if began_in_window(site) { 0.0 } else { uptime_s },
+        before: like_this_before_s(site).map(|uptime_s| Before {
+            uptime_s,
             ended: (released(site.window_s) - released(horizon_s)) / site.sample_divisor as f64,
         }),
     }
+}
+
+/// For how long the site had been growing as it does when tracing began, at most, in seconds: not
+/// longer than the process runs, nor than it takes to keep what was there already.
+fn like_this_before_s(site: &SiteEvidence<'_>) -> Option<f64> {
+    let kept_per_s = site.births_s.len() as f64 * site.sample_divisor as f64 / site.window_s;
+    let grown_s = site.held_before.map(|held| held as f64 / kept_per_s.max(f64::MIN_POSITIVE));
+    let began_s = began_in_window(site).then_some(0.0);
+    [site.uptime_s?].into_iter().chain(grown_s).chain(began_s).reduce(f64::min)
+}
+
+/// Whether that is not much longer than the window, or not known: what the site means to keep may
+/// still be filling up.
+fn is_new(site: &SiteEvidence<'_>) -> bool {
+    like_this_before_s(site).is_none_or(|before_s| before_s < NEW_WINDOWS * site.window_s)
 }
 
 /// Whether the site made nothing at first, for longer than it ever paused later: what it does is
@@ -233,8 +284,8 @@ fn began_in_window(site: &SiteEvidence<'_>) -> bool {
 }
 
 /// Contexts that are meant to live as long as their process look like this while they are made.
-const fn may_only_be_filling(site: &SiteEvidence<'_>) -> bool {
-    site.process_is_young && site.latest.released == 0
+fn may_only_be_filling(site: &SiteEvidence<'_>) -> bool {
+    site.latest.released == 0 && is_new(site)
 }
 
 /// Whether the site goes on creating as before, up to the end of a window that is long enough.
@@ -264,6 +315,8 @@ fn state(site: &SiteEvidence<'_>, judgement: &SiteJudgement, parts: &Parts, old:
         if growing { SiteState::Unresolved } else { SiteState::Clean }
     } else if old < f64::from(OLD_MIN) {
         if keeps_unaged(site) { SiteState::Recent } else { SiteState::Clean }
+    } else if parts.are_few(site) {
+        SiteState::Recent
     } else if !parts.leave_lately() {
         SiteState::Clean
     } else if !goes_on(site) {
@@ -362,6 +415,19 @@ impl Parts {
         parts
     }
 
+    /// Whether the site still creates, but so rarely that its bursts can't be told from its end.
+    fn are_few(&self, site: &SiteEvidence<'_>) -> bool {
+        let created = |time_s| interpolate(site.times_s, site.created, time_s);
+        let lately = created(site.window_s) - created(LATELY * site.window_s);
+        lately >= 1.0 && self.active().len() < ACTIVE_PARTS_MIN
+    }
+
+    /// The parts in which anything was created. Interpolation smears a burst over an interval; less
+    /// than one creation is no activity.
+    fn active(&self) -> Vec<usize> {
+        (0..PARTS).filter(|part| self.created[*part] >= 1.0).collect()
+    }
+
     /// Whether survivors come from the later half too, measured by the (lower) median part: what was
     /// kept once at the start counts neither for nor against.
     fn leave_lately(&self) -> bool {
@@ -375,8 +441,7 @@ impl Parts {
     /// Whether nearly all parts in which the site created anything, and one of the last two,
     /// have left survivors.
     fn leave_throughout(&self) -> bool {
-        // Interpolation smears a burst over an interval; less than one creation is no activity.
-        let active: Vec<_> = (0..PARTS).filter(|part| self.created[*part] >= 1.0).collect();
+        let active = self.active();
         let leaves = |part: &usize| self.survivors[*part] > 0.0;
         let leaving = active.iter().filter(|part| leaves(part)).count();
         active.len() >= ACTIVE_PARTS_MIN

@@ -15,7 +15,6 @@ struct Site {
     nature: ContextNature,
     collected: u64,
     holding: Option<HoldingSample>,
-    process_is_young: bool,
     /// Uptime when tracing began, in seconds, and releases per second of what was made before.
     past: Option<(f64, f64)>,
 }
@@ -30,7 +29,6 @@ impl Site {
             nature,
             collected,
             holding: None,
-            process_is_young: false,
             past: Some((30.0 * 86_400.0, 0.0)),
         }
     }
@@ -72,8 +70,8 @@ impl Site {
             sample_divisor: 1,
             nature: self.nature,
             holding: self.holding.as_ref(),
-            process_is_young: self.process_is_young,
             uptime_s: self.past.map(|(uptime_s, _)| uptime_s),
+            held_before: None,
             released_before: &released_before,
             window_s: self.window_s,
         })
@@ -98,7 +96,7 @@ fn the_kubelet_pattern_is_a_leak_with_its_rate() {
 }
 
 fn young(site: Site) -> Site {
-    Site { process_is_young: true, past: Some((5.0, 0.0)), ..site }
+    Site { past: Some((5.0, 0.0)), ..site }
 }
 
 /// Connections that stay look like this while they fill up.
@@ -304,8 +302,8 @@ fn sampled_survivors_stand_for_many() {
         sample_divisor: 16,
         nature: ContextNature::default(),
         holding: None,
-        process_is_young: false,
         uptime_s: Some(86_400.0),
+        held_before: None,
         released_before: &[0; 21],
         window_s: 60.0,
     });
