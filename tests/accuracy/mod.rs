@@ -12,6 +12,7 @@ pub mod fast;
 mod heap;
 pub mod live;
 pub mod outcome;
+pub mod page;
 pub mod scenario;
 pub mod schedule;
 pub mod score;

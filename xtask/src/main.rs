@@ -4,6 +4,7 @@
 //! Everything made here lies under `target/`, but for rust-src and bpf-linker, which belong to the
 //! user's toolchain. Non-goals: packaging, and anything that plain `cargo` does as well.
 
+mod accuracy;
 mod bare;
 mod bench;
 mod command;
@@ -50,6 +51,8 @@ enum Task {
     Support,
     /// Measure what probes and the start of a trace cost (as root).
     Bench,
+    /// Say how often the verdict is right, over programs whose truth is known.
+    Accuracy(accuracy::Args),
     /// Look for executables that the readers mishandle, for some minutes.
     Fuzz(fuzz::Args),
     /// Check the readers on Go programs from Debian packages (needs a network once).
@@ -79,6 +82,7 @@ fn run(task: Task) -> Result<()> {
         Task::Test(args) => test::run(&args),
         Task::Support => support::run(),
         Task::Bench => bench::run(),
+        Task::Accuracy(args) => accuracy::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Corpus => corpus::run(),
         Task::Lint => lint::run(),
