@@ -94,13 +94,8 @@ fn judge(options: &Options) -> Result<bool> {
         scenarios.iter().for_each(|scenario| println!("{}", scenario.name));
         return Ok(true);
     }
-    let runs = run_all(&scenarios);
-    if options.why {
-        runs.iter().filter(|run| Worth::of(&run.outcome) != Worth::Right).for_each(explain);
-    }
-    let outcomes: Vec<Outcome> = runs.into_iter().map(|run| run.outcome).collect();
-    let random = run_all(&sweep(sweep_count(options), options.seed));
-    let random: Vec<Outcome> = random.into_iter().map(|run| run.outcome).collect();
+    let outcomes = run_all(&scenarios, options.why);
+    let random = run_all(&sweep(sweep_count(options), options.seed), options.why);
     let text = header(options) + &page(&outcomes, &random);
     println!("{text}");
     if let Some(out) = &options.out {
@@ -129,8 +124,8 @@ fn sweep_count(options: &Options) -> u64 {
     options.sweep.unwrap_or(if is_full { SWEEP_DEFAULT } else { 0 })
 }
 
-/// Runs all, on every processor, in their order.
-fn run_all(scenarios: &[Scenario]) -> Vec<Run> {
+/// Runs all, on every processor; in their order. With `why` it tells of those that were not right.
+fn run_all(scenarios: &[Scenario], why: bool) -> Vec<Outcome> {
     let (next, began) = (AtomicUsize::new(0), Instant::now());
     let work = || {
         let mut done = Vec::new();
@@ -147,7 +142,11 @@ fn run_all(scenarios: &[Scenario]) -> Vec<Run> {
     });
     runs.sort_by_key(|(number, _)| *number);
     eprintln!("{} programs in {:.1} s", runs.len(), began.elapsed().as_secs_f64());
-    runs.into_iter().map(|(_, run)| run).collect()
+    if why {
+        let not_right = runs.iter().filter(|(_, run)| Worth::of(&run.outcome) != Worth::Right);
+        not_right.for_each(|(number, run)| explain(&scenarios[*number], run));
+    }
+    runs.into_iter().map(|(_, run)| run.outcome).collect()
 }
 
 fn take<'a>(scenarios: &'a [Scenario], next: &AtomicUsize) -> Option<(usize, &'a Scenario)> {
@@ -155,8 +154,9 @@ fn take<'a>(scenarios: &'a [Scenario], next: &AtomicUsize) -> Option<(usize, &'a
     Some((number, scenarios.get(number)?))
 }
 
-fn explain(run: &Run) {
-    eprintln!("{}: {:?}", run.outcome.name, run.outcome);
+fn explain(scenario: &Scenario, run: &Run) {
+    eprintln!("{}: {:?}", Worth::of(&run.outcome).word(), run.outcome);
+    eprintln!("    {scenario:?}");
     run.reasons.iter().for_each(|reason| eprintln!("    {reason}"));
 }
 

@@ -16,6 +16,7 @@ pub mod page;
 pub mod scenario;
 pub mod schedule;
 pub mod score;
+#[allow(clippy::unwrap_used, reason = "made for tests: what can't go on has failed")]
 #[path = "../support/mod.rs"]
 pub mod support;
 pub mod sweep;

@@ -74,11 +74,12 @@ fn part_events(scenario: &Scenario, index: usize, part: &Part, end_s: f64) -> Ve
     let phase = one_in.map_or(0, |one_in| random.random_range(0..one_in));
     let event = |(number, at_s): (usize, f64)| {
         let life = until_s(part, at_s, &mut random);
-        let is_forgotten = one_in.is_some_and(|one_in| (number as u64 + phase) % one_in == 0);
+        let is_forgotten =
+            one_in.is_some_and(|one_in| (number as u64 + phase).is_multiple_of(one_in));
         let until_s = if is_forgotten { None } else { life };
         Event { at_s, part: index, until_s, is_forgotten }
     };
-    let mut events = times_s.into_iter().enumerate().map(event).collect();
+    let mut events: Vec<Event> = times_s.into_iter().enumerate().map(event).collect();
     if let Some(capacity) = part.capacity {
         evict(&mut events, capacity);
     }
@@ -125,16 +126,18 @@ fn regular(
 /// A Poisson process has exponential gaps.
 fn poisson(per_s: f64, from_s: f64, end_s: f64, random: &mut ChaCha8Rng) -> Vec<f64> {
     let mut times_s = Vec::new();
+    if per_s <= 0.0 {
+        return times_s;
+    }
     let mut at_s = from_s;
-    while per_s > 0.0 {
+    loop {
         let gap: f64 = Exp1.sample(random);
         at_s += gap / per_s;
         if at_s >= end_s {
-            break;
+            return times_s;
         }
         times_s.push(at_s);
     }
-    times_s
 }
 
 /// When what was made at `at_s` is let go, unless it is forgotten or evicted; what is made after the
@@ -163,7 +166,7 @@ fn until_s(part: &Part, at_s: f64, random: &mut ChaCha8Rng) -> Option<f64> {
 }
 
 /// Lets the oldest go whenever there would be more than `capacity` of those that are not forgotten.
-fn evict(events: &mut Vec<Event>, capacity: usize) {
+fn evict(events: &mut [Event], capacity: usize) {
     let mut kept: BTreeSet<usize> = BTreeSet::new();
     let mut ends: BinaryHeap<(Reverse<Moment>, usize)> = BinaryHeap::new();
     for index in 0..events.len() {

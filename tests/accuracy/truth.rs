@@ -2,7 +2,7 @@
 
 use super::{
     outcome::Said,
-    scenario::Scenario,
+    scenario::{Part, Scenario, What},
     schedule::{Event, forgotten_in},
 };
 
@@ -45,8 +45,7 @@ pub struct Compared {
 
 impl Floors {
     /// The floor for objects of a part, in objects per second.
-    fn of(&self, part: &super::scenario::Part) -> Option<f64> {
-        use super::scenario::What;
+    fn of(&self, part: &Part) -> Option<f64> {
         match part.what {
             What::Context | What::Timeout | What::Unheld => self.contexts_per_s,
             What::Goroutine => self.goroutines_per_s,
@@ -70,30 +69,41 @@ pub fn compare(
     let mut compared = Compared::default();
     for (index, part) in scenario.parts.iter().enumerate() {
         let calls: Vec<_> = called.iter().filter(|call| call.part == index).collect();
-        if !part.is_leaky() {
-            compared.accused += usize::from(!calls.is_empty());
-            continue;
-        }
-        let leaked_per_s = forgotten_in(events, index, window_s) as f64 / window_s.max(1e-9);
-        let floor = floors.of(part);
-        let is_above = leaked_per_s > 0.0 && floor.is_some_and(|floor| leaked_per_s >= floor);
-        // Of bytes without objects, and of what ends at its deadline, a suspicion is enough.
-        let is_noticed = !part.is_counted() && matches!(said, Said::Leak | Said::Suspect);
-        if calls.is_empty() {
-            compared.missed += usize::from(is_above && !is_noticed);
+        if part.is_leaky() {
+            let leaked_per_s = forgotten_in(events, index, window_s) as f64 / window_s.max(1e-9);
+            compared.add_leak(part, leaked_per_s, (said, &calls, floors.of(part)));
         } else {
-            compared.found += 1;
-        }
-        let errors = calls.iter().filter_map(|call| Some((call.per_s? / leaked_per_s - 1.0).abs()));
-        compared.rate_error = errors.chain(compared.rate_error).reduce(f64::max);
-        if leaked_per_s >= compared.leaked_per_s {
-            (compared.leaked_per_s, compared.floor_per_s) = (leaked_per_s, floor);
+            compared.accused += usize::from(!calls.is_empty());
         }
     }
     if !scenario.is_leaky() {
         compared.floor_per_s = floors.contexts_per_s.or(floors.goroutines_per_s);
     }
     compared
+}
+
+impl Compared {
+    /// Adds what was said of a part that leaks so fast.
+    fn add_leak(
+        &mut self,
+        part: &Part,
+        leaked_per_s: f64,
+        (said, calls, floor): (Said, &[&Called], Option<f64>),
+    ) {
+        let is_above = leaked_per_s > 0.0 && floor.is_some_and(|floor| leaked_per_s >= floor);
+        // Of bytes without objects, and of what ends at its deadline, a suspicion is enough.
+        let is_noticed = !part.is_counted() && matches!(said, Said::Leak | Said::Suspect);
+        if calls.is_empty() {
+            self.missed += usize::from(is_above && !is_noticed);
+        } else {
+            self.found += 1;
+        }
+        let errors = calls.iter().filter_map(|call| Some((call.per_s? / leaked_per_s - 1.0).abs()));
+        self.rate_error = errors.chain(self.rate_error).reduce(f64::max);
+        if leaked_per_s >= self.leaked_per_s {
+            (self.leaked_per_s, self.floor_per_s) = (leaked_per_s, floor);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! Programs that do not leak, most of them the twins of some that do.
 
-use super::{
-    Arrivals, Life, Programs, What, beside_requests, forgets, keeps, part, random, requests, sized,
-};
+use super::{Arrivals, Life, Programs, What, forgets, keeps, part, random, requests, sized};
 
 const CONTEXT: What = What::Context;
 
@@ -18,10 +16,9 @@ pub fn traffic(programs: &mut Programs) {
     let bursts = |size, every_s, mean_s| {
         part(CONTEXT, Arrivals::Bursts { size, every_s }, Life::Exponential { mean_s })
     };
-    programs.add("100 in lockstep every 2 s", beside_requests([bursts(100, 2.0, 0.5)], 50.0));
-    programs.add("bursts of 30 every 30 s", beside_requests([bursts(30, 30.0, 5.0)], 5.0));
-    programs
-        .add("a job every minute, 200 for 20 s", beside_requests([bursts(200, 60.0, 20.0)], 5.0));
+    programs.add_beside("100 in lockstep every 2 s", [bursts(100, 2.0, 0.5)], 50.0);
+    programs.add_beside("bursts of 30 every 30 s", [bursts(30, 30.0, 5.0)], 5.0);
+    programs.add_beside("a job every minute, 200 for 20 s", [bursts(200, 60.0, 20.0)], 5.0);
     let (size, every_s) = (programs.draw.count(10.0, 300.0), programs.draw.log_between(1.0, 30.0));
     programs.add("bursts of drawn size", vec![bursts(size, every_s, every_s / 3.0)]);
     let ramp = |from_per_s, to_per_s, mean_s| {
@@ -32,7 +29,7 @@ pub fn traffic(programs: &mut Programs) {
     programs.add("load falls to a tenth, lives of 5 s", vec![ramp(100.0, 10.0, 5.0)]);
     let (from, to) = (programs.draw.log_between(1.0, 20.0), programs.draw.log_between(30.0, 300.0));
     let mean_s = programs.draw.log_between(1.0, 20.0);
-    programs.add("load climbs, drawn", beside_requests([ramp(from, to, mean_s)], 10.0));
+    programs.add_beside("load climbs, drawn", [ramp(from, to, mean_s)], 10.0);
     for gogc in [25, 400] {
         let payload = sized(64 << 10, random(CONTEXT, 50.0, 0.1));
         programs.add(&format!("requests of 64 KiB under GOGC={gogc}"), vec![payload]).gogc = gogc;
@@ -47,25 +44,18 @@ pub fn filling(programs: &mut Programs) {
     };
     let cache = keeps(1500, forever(CONTEXT, 10.0));
     programs
-        .add("young program, a cache fills for half of the window", beside_requests([cache], 10.0))
+        .add_beside("young program, a cache fills for half of the window", [cache], 10.0)
         .warm_s = 5.0;
     let late = keeps(400, while_s(CONTEXT, 10.0, 10.0, 1e3, Life::Forever));
-    programs
-        .add("old program, a cache begins to fill, full after 40 s", beside_requests([late], 10.0));
+    programs.add_beside("old program, a cache begins to fill, full after 40 s", [late], 10.0);
     let (per_s, full_s) =
         (programs.draw.log_between(2.0, 50.0), programs.draw.between(60.0, 180.0));
     let cache = keeps((per_s * full_s) as usize, forever(CONTEXT, per_s));
-    programs
-        .add("young program, a cache of drawn size fills", beside_requests([cache], 20.0))
-        .warm_s = 5.0;
-    programs
-        .add("a full cache evicts", beside_requests([keeps(500, forever(CONTEXT, 20.0))], 10.0));
+    programs.add_beside("young program, a cache of drawn size fills", [cache], 20.0).warm_s = 5.0;
+    programs.add_beside("a full cache evicts", [keeps(500, forever(CONTEXT, 20.0))], 10.0);
     let pool = |what, per_s, to_s| while_s(what, per_s, -10.0, to_s, Life::Forever);
     programs
-        .add(
-            "young program, a pool fills up and stays",
-            beside_requests([pool(CONTEXT, 5.0, 40.0)], 10.0),
-        )
+        .add_beside("young program, a pool fills up and stays", [pool(CONTEXT, 5.0, 40.0)], 10.0)
         .warm_s = 5.0;
     let (per_s, to_s) = (programs.draw.log_between(1.0, 30.0), programs.draw.between(20.0, 120.0));
     programs
@@ -74,40 +64,37 @@ pub fn filling(programs: &mut Programs) {
     programs
         .add("young program, workers start and stay", vec![pool(What::Goroutine, 4.0, 20.0)])
         .warm_s = 5.0;
-    let clients =
-        |per_s, to_s, life| beside_requests([while_s(CONTEXT, per_s, 10.0, to_s, life)], 10.0);
-    programs.add(
+    let clients = |per_s, to_s, life| [while_s(CONTEXT, per_s, 10.0, to_s, life)];
+    programs.add_beside(
         "clients come for 100 s, all leave at 180 s",
         clients(3.0, 110.0, Life::Until { at_s: 180.0 }),
+        10.0,
     );
-    programs.add(
+    programs.add_beside(
         "clients come for 120 s and stay a minute",
         clients(5.0, 130.0, Life::Exponential { mean_s: 60.0 }),
+        10.0,
     );
     let (per_s, to_s) = (programs.draw.log_between(1.0, 20.0), programs.draw.between(60.0, 150.0));
     let life = Life::Exponential { mean_s: programs.draw.log_between(20.0, 100.0) };
-    programs.add("clients come and leave, drawn", clients(per_s, to_s, life));
+    programs.add_beside("clients come and leave, drawn", clients(per_s, to_s, life), 10.0);
     let blocks = sized(32 << 10, keeps(2000, forever(What::Heap, 20.0)));
-    programs.add("young program, a cache of bytes fills", beside_requests([blocks], 10.0)).warm_s =
-        5.0;
+    programs.add_beside("young program, a cache of bytes fills", [blocks], 10.0).warm_s = 5.0;
     let blocks = sized(256 << 10, pool(What::Native, 10.0, 20.0));
-    programs
-        .add("young program, C takes a pool and keeps it", beside_requests([blocks], 10.0))
-        .warm_s = 5.0;
+    programs.add_beside("young program, C takes a pool and keeps it", [blocks], 10.0).warm_s = 5.0;
 }
 
 /// What lives longer than the window, as much of it ending as beginning.
 pub fn long_lived(programs: &mut Programs) {
     let steady = random(CONTEXT, 2.0, 3000.0);
-    programs.add("old program, lives of ten windows", beside_requests([steady], 10.0)).warm_s =
-        30_000.0;
+    programs.add_beside("old program, lives of ten windows", [steady], 10.0).warm_s = 30_000.0;
     let (per_s, mean_s) =
         (programs.draw.log_between(0.5, 20.0), programs.draw.log_between(100.0, 5000.0));
     let drawn =
         programs.add("old program, long lives, drawn", vec![random(CONTEXT, per_s, mean_s)]);
     drawn.warm_s = 10.0 * mean_s;
-    let fills = beside_requests([random(CONTEXT, 5.0, 600.0)], 10.0);
-    programs.add("young program fills up, lives of 10 min", fills).warm_s = 5.0;
+    let fills = [random(CONTEXT, 5.0, 600.0)];
+    programs.add_beside("young program fills up, lives of 10 min", fills, 10.0).warm_s = 5.0;
     let heavy = |per_s, median_s, sigma| {
         part(CONTEXT, Arrivals::Random { per_s }, Life::LogNormal { median_s, sigma })
     };
@@ -126,7 +113,7 @@ pub fn long_lived(programs: &mut Programs) {
     let drawn = part(CONTEXT, Arrivals::Random { per_s: 40.0 }, life);
     programs.add("mixed lives, drawn", vec![drawn]).warm_s = 10.0 * long_s;
     let fixed = part(CONTEXT, Arrivals::Steady { per_s: 5.0 }, Life::Fixed { s: 30.0 });
-    programs.add("watches of 30 s each", beside_requests([fixed], 10.0));
+    programs.add_beside("watches of 30 s each", [fixed], 10.0);
     let goroutines = random(What::Goroutine, 2.0, 3000.0);
     programs.add("old program, goroutines live ten windows", vec![goroutines]).warm_s = 30_000.0;
 }
@@ -141,11 +128,11 @@ pub fn others(programs: &mut Programs) {
     let bursts = part(What::Goroutine, bursts, Life::Exponential { mean_s: 4.0 });
     programs.add("bursts of 40 goroutines", vec![bursts]);
     let both = random(What::Both, programs.draw.log_between(2.0, 50.0), 3.0);
-    programs.add("goroutines with contexts, drawn", beside_requests([both], 20.0));
+    programs.add_beside("goroutines with contexts, drawn", [both], 20.0);
     let garbage = |per_s| forgets(1, random(What::Unheld, per_s, 1.0));
-    programs.add("contexts that nobody holds, 20/s", beside_requests([garbage(20.0)], 10.0));
+    programs.add_beside("contexts that nobody holds, 20/s", [garbage(20.0)], 10.0);
     let per_s = programs.draw.log_between(1.0, 100.0);
-    programs.add("contexts that nobody holds, drawn", beside_requests([garbage(per_s)], 10.0));
+    programs.add_beside("contexts that nobody holds, drawn", [garbage(per_s)], 10.0);
     let timeouts = random(What::Timeout, 20.0, 2.0);
     programs.add("timeouts that are cancelled, 20/s", vec![timeouts]);
     let ends = programs.add("requests in a program that ends after 90 s", requests(20.0).into());

@@ -1,8 +1,6 @@
 //! Programs that leak.
 
-use super::{
-    Arrivals, Life, OLD_S, Programs, What, beside_requests, forgets, keeps, part, random, sized,
-};
+use super::{Arrivals, Life, OLD_S, Programs, What, forgets, keeps, part, random, sized};
 
 const CONTEXT: What = What::Context;
 
@@ -11,28 +9,25 @@ pub fn contexts(programs: &mut Programs) {
     let total = |per_s| forgets(1, random(CONTEXT, per_s, 1.0));
     for per_s in [0.5, 1.0, 50.0] {
         let name = format!("every context leaks, {per_s}/s");
-        programs.add(&name, beside_requests([total(per_s)], 20.0));
+        programs.add_beside(&name, [total(per_s)], 20.0);
     }
-    let node =
-        programs.add("kubernetes#139823 on its node, 0.55/s", beside_requests([total(0.55)], 15.0));
+    let node = programs.add_beside("kubernetes#139823 on its node, 0.55/s", [total(0.55)], 15.0);
     node.warm_s = 100_000.0;
     let lockstep = part(CONTEXT, Arrivals::Bursts { size: 100, every_s: 2.0 }, Life::Forever);
-    programs.add(
+    programs.add_beside(
         "kubernetes#139823 in the lab, 100 every 2 s",
-        beside_requests([forgets(1, lockstep)], 50.0),
+        [forgets(1, lockstep)],
+        50.0,
     );
     for (name, from, to) in [("slow", 0.5, 3.0), ("middling", 3.0, 50.0), ("fast", 50.0, 1000.0)] {
         let per_s = programs.draw.log_between(from, to);
-        programs.add(
-            &format!("every context leaks, drawn: {name}"),
-            beside_requests([total(per_s)], 30.0),
-        );
+        programs.add_beside(&format!("every context leaks, drawn: {name}"), [total(per_s)], 30.0);
     }
     let flood = programs.add("every context leaks, 5,000/s", vec![total(5000.0)]);
     (flood.warm_s, flood.duration_max_s) = (300.0, 120.0);
     for (one_in, per_s) in [(2, 10.0), (10, 20.0), (100, 100.0)] {
         let name = format!("one context in {one_in} of {per_s}/s leaks");
-        programs.add(&name, beside_requests([forgets(one_in, random(CONTEXT, per_s, 0.1))], 20.0));
+        programs.add_beside(&name, [forgets(one_in, random(CONTEXT, per_s, 0.1))], 20.0);
     }
     let flood = forgets(100, random(CONTEXT, 5000.0, 0.02));
     programs.add("one context in 100 of 5,000/s leaks", vec![flood]).warm_s = 300.0;
@@ -41,11 +36,10 @@ pub fn contexts(programs: &mut Programs) {
         let leaked_per_s = programs.draw.log_between(0.7, 10.0);
         let mean_s = programs.draw.log_between(0.01, 3.0);
         let leak = forgets(one_in, random(CONTEXT, leaked_per_s * one_in as f64, mean_s));
-        programs.add(&format!("one context in {name} leaks, drawn"), beside_requests([leak], 30.0));
+        programs.add_beside(&format!("one context in {name} leaks, drawn"), [leak], 30.0);
     }
-    programs
-        .add("young program, every context leaks, 10/s", beside_requests([total(10.0)], 20.0))
-        .warm_s = 5.0;
+    programs.add_beside("young program, every context leaks, 10/s", [total(10.0)], 20.0).warm_s =
+        5.0;
 }
 
 /// Leaks with bursts, ramps, long lives, other leaks and honest growth beside them.
@@ -54,10 +48,7 @@ pub fn shapes(programs: &mut Programs) {
         part(CONTEXT, Arrivals::Bursts { size, every_s }, Life::Exponential { mean_s: 0.5 })
     };
     programs.add("bursts of 50 every 10 s, one in 5 leaks", vec![forgets(5, bursts(50, 10.0))]);
-    programs.add(
-        "bursts of 30 every 30 s, all leak",
-        beside_requests([forgets(1, bursts(30, 30.0))], 5.0),
-    );
+    programs.add_beside("bursts of 30 every 30 s, all leak", [forgets(1, bursts(30, 30.0))], 5.0);
     programs.add("100 in lockstep every 2 s, one in 10 leaks", vec![forgets(10, bursts(100, 2.0))]);
     let (size, every_s) = (programs.draw.count(10.0, 300.0), programs.draw.log_between(1.0, 15.0));
     programs.add("bursts of drawn size, one in 3 leaks", vec![forgets(3, bursts(size, every_s))]);
@@ -66,14 +57,12 @@ pub fn shapes(programs: &mut Programs) {
         let ramp = Arrivals::Ramp { from_per_s, to_per_s, from_s: 20.0, to_s: 120.0 };
         part(CONTEXT, ramp, Life::Exponential { mean_s: 0.3 })
     };
-    programs
-        .add("load climbs, one in 10 leaks", beside_requests([forgets(10, ramp(5.0, 50.0))], 5.0));
-    programs
-        .add("load falls, one in 10 leaks", beside_requests([forgets(10, ramp(100.0, 10.0))], 5.0));
+    programs.add_beside("load climbs, one in 10 leaks", [forgets(10, ramp(5.0, 50.0))], 5.0);
+    programs.add_beside("load falls, one in 10 leaks", [forgets(10, ramp(100.0, 10.0))], 5.0);
 
     let cache = keeps(400, part(CONTEXT, Arrivals::Random { per_s: 10.0 }, Life::Forever));
     let leak = |per_s| forgets(1, random(CONTEXT, per_s, 1.0));
-    programs.add("leak of 2/s beside a full cache", beside_requests([leak(2.0), cache], 10.0));
+    programs.add_beside("leak of 2/s beside a full cache", [leak(2.0), cache], 10.0);
     let per_s = programs.draw.log_between(1.0, 10.0);
     let connections = random(CONTEXT, 2.0, 400.0);
     programs.add("leak of drawn rate beside long connections", vec![leak(per_s), connections]);
@@ -93,15 +82,15 @@ pub fn shapes(programs: &mut Programs) {
     programs.add("lives of 10 s, one in 5 leaks", vec![forgets(5, random(CONTEXT, 10.0, 10.0))]);
 
     let several = [leak(1.0), leak(5.0), forgets(10, random(CONTEXT, 50.0, 0.1))];
-    programs.add("three leaks at once beside requests", beside_requests(several, 100.0));
+    programs.add_beside("three leaks at once beside requests", several, 100.0);
     let drawn: Vec<_> = (0..3).map(|_| leak(programs.draw.log_between(0.8, 40.0))).collect();
-    programs.add("three leaks of drawn rates beside requests", beside_requests(drawn, 50.0));
+    programs.add_beside("three leaks of drawn rates beside requests", drawn, 50.0);
     programs
-        .add("leak of 5/s in a program that ends after 90 s", beside_requests([leak(5.0)], 20.0))
+        .add_beside("leak of 5/s in a program that ends after 90 s", [leak(5.0)], 20.0)
         .ends_s = Some(90.0);
     for gogc in [25, 400] {
         let name = format!("leak of 20/s of 4 KiB under GOGC={gogc}");
-        programs.add(&name, beside_requests([sized(4096, leak(20.0))], 50.0)).gogc = gogc;
+        programs.add_beside(&name, [sized(4096, leak(20.0))], 50.0).gogc = gogc;
     }
 }
 
@@ -119,10 +108,7 @@ pub fn goroutines(programs: &mut Programs) {
     let bursts = part(What::Goroutine, bursts, Life::Exponential { mean_s: 1.0 });
     programs.add("bursts of 40 goroutines, one in 4 leaks", vec![forgets(4, bursts)]);
     let both = super::random(What::Both, 2.0, 1.0);
-    programs.add(
-        "goroutines wait for contexts that leak, 2/s",
-        beside_requests([forgets(1, both)], 20.0),
-    );
+    programs.add_beside("goroutines wait for contexts that leak, 2/s", [forgets(1, both)], 20.0);
     let both = super::random(What::Both, programs.draw.log_between(5.0, 100.0), 0.2);
     programs.add("goroutines wait for contexts, one in 5 leaks, drawn", vec![forgets(5, both)]);
 }
@@ -130,23 +116,16 @@ pub fn goroutines(programs: &mut Programs) {
 /// Leaks that show in bytes only, or that end at a deadline.
 pub fn bytes(programs: &mut Programs) {
     let timeouts = forgets(1, random(What::Timeout, 10.0, 1.0));
-    programs
-        .add("forgotten timeouts, 10/s, an hour each", beside_requests([timeouts], 10.0))
-        .warm_s = 1300.0;
+    programs.add_beside("forgotten timeouts, 10/s, an hour each", [timeouts], 10.0).warm_s = 1300.0;
     let heap = |per_s, bytes| sized(bytes, forgets(1, random(What::Heap, per_s, 1.0)));
     programs.add("heap grows by 320 KiB/s without contexts", vec![heap(20.0, 16 << 10)]).warm_s =
         60.0;
     let bytes = programs.draw.count(4e3, 1e5);
-    let grows = programs.add(
-        "heap grows by drawn bytes beside requests",
-        beside_requests([heap(10.0, bytes)], 20.0),
-    );
+    let grows =
+        programs.add_beside("heap grows by drawn bytes beside requests", [heap(10.0, bytes)], 20.0);
     grows.warm_s = 60.0;
     let native = |per_s, bytes| sized(bytes, forgets(1, random(What::Native, per_s, 1.0)));
-    programs.add(
-        "C grows by 640 KiB/s beside requests",
-        beside_requests([native(10.0, 64 << 10)], 20.0),
-    );
+    programs.add_beside("C grows by 640 KiB/s beside requests", [native(10.0, 64 << 10)], 20.0);
     let bytes = programs.draw.count(1e4, 3e5);
     programs.add("C grows by drawn bytes", vec![native(5.0, bytes)]).warm_s = OLD_S;
 }
