@@ -21,13 +21,20 @@ pub const OLD_S: f64 = 1500.0;
 /// All of them.
 pub fn catalogue(seed: u64) -> Vec<Scenario> {
     let mut programs = Programs::new(seed);
-    leaky::contexts(&mut programs);
-    leaky::shapes(&mut programs);
+    leaky::rates(&mut programs);
+    leaky::shares(&mut programs);
+    leaky::bursts_and_loads(&mut programs);
+    leaky::beside_long_lives(&mut programs);
+    leaky::together(&mut programs);
     leaky::goroutines(&mut programs);
     leaky::bytes(&mut programs);
     honest::traffic(&mut programs);
-    honest::filling(&mut programs);
+    honest::loads(&mut programs);
+    honest::caches(&mut programs);
+    honest::pools(&mut programs);
+    honest::clients(&mut programs);
     honest::long_lived(&mut programs);
+    honest::tails(&mut programs);
     honest::others(&mut programs);
     programs.scenarios
 }

@@ -139,34 +139,37 @@ pub fn figures(outcomes: &[Outcome], group: Group) -> Figures {
     let all: Vec<&Outcome> = outcomes.iter().filter(|outcome| group.has(outcome)).collect();
     let count = |is: &dyn Fn(&Outcome) -> bool| all.iter().filter(|outcome| is(outcome)).count();
     let sum = |of: &dyn Fn(&Outcome) -> usize| all.iter().map(|outcome| of(outcome)).sum::<usize>();
-    let claims = count(&is_claim);
     let claims_of_leaks = count(&|outcome| outcome.is_leaky && is_claim(outcome));
     let leaky = count(&|outcome| outcome.is_leaky);
-    // What shows in bytes only has no place, so a claim stands for its parts.
-    let noticed = |outcome: &Outcome| match outcome.is_leaky && !outcome.is_counted {
-        true => usize::from(is_claim(outcome)).max(outcome.found),
-        false => outcome.found,
-    };
     let (found, missed) = (sum(&noticed), sum(&|outcome| outcome.missed));
     let (placed, accused) = (sum(&|outcome| outcome.found), sum(&|outcome| outcome.accused));
-    let is_timed = |outcome: &&&Outcome| {
-        outcome.said == Said::Leak && outcome.found > 0 && outcome.leaked_per_s >= TIMED_MIN_PER_S
-    };
-    let times_s = sorted(all.iter().filter(is_timed).map(|outcome| outcome.ended_s));
     let errors = sorted(all.iter().filter_map(|outcome| outcome.rate_error));
     Figures {
         runs: all.len(),
         leaky,
         false_leaks: count(&|outcome| Worth::of(outcome) == Worth::FalseLeak),
         false_suspicions: count(&|outcome| Worth::of(outcome) == Worth::FalseSuspicion),
-        precision: share(claims_of_leaks, claims),
+        precision: share(claims_of_leaks, count(&is_claim)),
         recall: share(claims_of_leaks, leaky),
         recall_above_floor: share(found, found + missed),
         site_accuracy: share(placed, placed + accused),
         rate_error: quantile(&errors, 0.5).zip(quantile(&errors, 1.0)).map(|(one, two)| [one, two]),
-        time_s: quantiles(&times_s),
+        time_s: quantiles(&sorted(all.iter().filter_map(|outcome| time_s(outcome)))),
         settled: share(count(&|outcome| outcome.is_settled), all.len()),
     }
+}
+
+/// Leaks that were called so; what shows in bytes only has no place, so a claim stands for its part.
+fn noticed(outcome: &Outcome) -> usize {
+    let has_no_place = outcome.is_leaky && !outcome.is_counted;
+    let claimed = usize::from(has_no_place && is_claim(outcome));
+    outcome.found.max(claimed)
+}
+
+/// How long the verdict took, of leaks that were found and are fast enough to be timed.
+fn time_s(outcome: &Outcome) -> Option<f64> {
+    let is_found = outcome.said == Said::Leak && outcome.found > 0;
+    (is_found && outcome.leaked_per_s >= TIMED_MIN_PER_S).then_some(outcome.ended_s)
 }
 
 /// A leak was claimed; of what shows in bytes only, a suspicion is one.

@@ -1,6 +1,6 @@
 //! Programs that do not leak, most of them the twins of some that do.
 
-use super::{Arrivals, Life, Programs, What, forgets, keeps, part, random, requests, sized};
+use super::{Arrivals, Life, Part, Programs, What, forgets, keeps, part, random, requests, sized};
 
 const CONTEXT: What = What::Context;
 
@@ -21,6 +21,10 @@ pub fn traffic(programs: &mut Programs) {
     programs.add_beside("a job every minute, 200 for 20 s", [bursts(200, 60.0, 20.0)], 5.0);
     let (size, every_s) = (programs.draw.count(10.0, 300.0), programs.draw.log_between(1.0, 30.0));
     programs.add("bursts of drawn size", vec![bursts(size, every_s, every_s / 3.0)]);
+}
+
+/// As much as is asked for.
+pub fn loads(programs: &mut Programs) {
     let ramp = |from_per_s, to_per_s, mean_s| {
         let ramp = Arrivals::Ramp { from_per_s, to_per_s, from_s: 20.0, to_s: 120.0 };
         part(CONTEXT, ramp, Life::Exponential { mean_s })
@@ -36,24 +40,36 @@ pub fn traffic(programs: &mut Programs) {
     }
 }
 
-/// What fills up, and then evicts, stays or empties.
-pub fn filling(programs: &mut Programs) {
-    let forever = |what, per_s| part(what, Arrivals::Random { per_s }, Life::Forever);
-    let while_s = |what, per_s, from_s, to_s, life| {
-        part(what, Arrivals::Between { per_s, from_s, to_s }, life)
-    };
+/// Is made as long as the program runs, and meant to stay.
+fn forever(what: What, per_s: f64) -> Part {
+    part(what, Arrivals::Random { per_s }, Life::Forever)
+}
+
+/// Is made between two times.
+fn between(what: What, per_s: f64, [from_s, to_s]: [f64; 2], life: Life) -> Part {
+    part(what, Arrivals::Between { per_s, from_s, to_s }, life)
+}
+
+/// Caches that fill up and then evict.
+pub fn caches(programs: &mut Programs) {
     let cache = keeps(1500, forever(CONTEXT, 10.0));
     programs
         .add_beside("young program, a cache fills for half of the window", [cache], 10.0)
         .warm_s = 5.0;
-    let late = keeps(400, while_s(CONTEXT, 10.0, 10.0, 1e3, Life::Forever));
+    let late = keeps(400, between(CONTEXT, 10.0, [10.0, 1e3], Life::Forever));
     programs.add_beside("old program, a cache begins to fill, full after 40 s", [late], 10.0);
     let (per_s, full_s) =
         (programs.draw.log_between(2.0, 50.0), programs.draw.between(60.0, 180.0));
     let cache = keeps((per_s * full_s) as usize, forever(CONTEXT, per_s));
     programs.add_beside("young program, a cache of drawn size fills", [cache], 20.0).warm_s = 5.0;
     programs.add_beside("a full cache evicts", [keeps(500, forever(CONTEXT, 20.0))], 10.0);
-    let pool = |what, per_s, to_s| while_s(what, per_s, -10.0, to_s, Life::Forever);
+    let blocks = sized(32 << 10, keeps(2000, forever(What::Heap, 20.0)));
+    programs.add_beside("young program, a cache of bytes fills", [blocks], 10.0).warm_s = 5.0;
+}
+
+/// Pools that fill up and stay.
+pub fn pools(programs: &mut Programs) {
+    let pool = |what, per_s, to_s| between(what, per_s, [-10.0, to_s], Life::Forever);
     programs
         .add_beside("young program, a pool fills up and stays", [pool(CONTEXT, 5.0, 40.0)], 10.0)
         .warm_s = 5.0;
@@ -64,7 +80,13 @@ pub fn filling(programs: &mut Programs) {
     programs
         .add("young program, workers start and stay", vec![pool(What::Goroutine, 4.0, 20.0)])
         .warm_s = 5.0;
-    let clients = |per_s, to_s, life| [while_s(CONTEXT, per_s, 10.0, to_s, life)];
+    let blocks = sized(256 << 10, pool(What::Native, 10.0, 20.0));
+    programs.add_beside("young program, C takes a pool and keeps it", [blocks], 10.0).warm_s = 5.0;
+}
+
+/// Connections that grow with the clients and then shrink.
+pub fn clients(programs: &mut Programs) {
+    let clients = |per_s, to_s, life| [between(CONTEXT, per_s, [10.0, to_s], life)];
     programs.add_beside(
         "clients come for 100 s, all leave at 180 s",
         clients(3.0, 110.0, Life::Until { at_s: 180.0 }),
@@ -78,10 +100,6 @@ pub fn filling(programs: &mut Programs) {
     let (per_s, to_s) = (programs.draw.log_between(1.0, 20.0), programs.draw.between(60.0, 150.0));
     let life = Life::Exponential { mean_s: programs.draw.log_between(20.0, 100.0) };
     programs.add_beside("clients come and leave, drawn", clients(per_s, to_s, life), 10.0);
-    let blocks = sized(32 << 10, keeps(2000, forever(What::Heap, 20.0)));
-    programs.add_beside("young program, a cache of bytes fills", [blocks], 10.0).warm_s = 5.0;
-    let blocks = sized(256 << 10, pool(What::Native, 10.0, 20.0));
-    programs.add_beside("young program, C takes a pool and keeps it", [blocks], 10.0).warm_s = 5.0;
 }
 
 /// What lives longer than the window, as much of it ending as beginning.
@@ -95,6 +113,14 @@ pub fn long_lived(programs: &mut Programs) {
     drawn.warm_s = 10.0 * mean_s;
     let fills = [random(CONTEXT, 5.0, 600.0)];
     programs.add_beside("young program fills up, lives of 10 min", fills, 10.0).warm_s = 5.0;
+    let fixed = part(CONTEXT, Arrivals::Steady { per_s: 5.0 }, Life::Fixed { s: 30.0 });
+    programs.add_beside("watches of 30 s each", [fixed], 10.0);
+    let goroutines = random(What::Goroutine, 2.0, 3000.0);
+    programs.add("old program, goroutines live ten windows", vec![goroutines]).warm_s = 30_000.0;
+}
+
+/// A few lives are far longer than most.
+pub fn tails(programs: &mut Programs) {
     let heavy = |per_s, median_s, sigma| {
         part(CONTEXT, Arrivals::Random { per_s }, Life::LogNormal { median_s, sigma })
     };
@@ -112,10 +138,6 @@ pub fn long_lived(programs: &mut Programs) {
     let life = Life::Mixed { short_s: 0.1, long_s, long_one_in };
     let drawn = part(CONTEXT, Arrivals::Random { per_s: 40.0 }, life);
     programs.add("mixed lives, drawn", vec![drawn]).warm_s = 10.0 * long_s;
-    let fixed = part(CONTEXT, Arrivals::Steady { per_s: 5.0 }, Life::Fixed { s: 30.0 });
-    programs.add_beside("watches of 30 s each", [fixed], 10.0);
-    let goroutines = random(What::Goroutine, 2.0, 3000.0);
-    programs.add("old program, goroutines live ten windows", vec![goroutines]).warm_s = 30_000.0;
 }
 
 /// Goroutines, garbage, deadlines, an end.

@@ -1,12 +1,16 @@
 //! Programs that leak.
 
-use super::{Arrivals, Life, OLD_S, Programs, What, forgets, keeps, part, random, sized};
+use super::{Arrivals, Life, OLD_S, Part, Programs, What, forgets, keeps, part, random, sized};
 
 const CONTEXT: What = What::Context;
 
-/// Contexts at all rates, all or a share of them forgotten.
-pub fn contexts(programs: &mut Programs) {
-    let total = |per_s| forgets(1, random(CONTEXT, per_s, 1.0));
+/// Contexts of which all are forgotten.
+fn total(per_s: f64) -> Part {
+    forgets(1, random(CONTEXT, per_s, 1.0))
+}
+
+/// Contexts at all rates, all of them forgotten.
+pub fn rates(programs: &mut Programs) {
     for per_s in [0.5, 1.0, 50.0] {
         let name = format!("every context leaks, {per_s}/s");
         programs.add_beside(&name, [total(per_s)], 20.0);
@@ -25,6 +29,12 @@ pub fn contexts(programs: &mut Programs) {
     }
     let flood = programs.add("every context leaks, 5,000/s", vec![total(5000.0)]);
     (flood.warm_s, flood.duration_max_s) = (300.0, 120.0);
+    programs.add_beside("young program, every context leaks, 10/s", [total(10.0)], 20.0).warm_s =
+        5.0;
+}
+
+/// A share of the contexts is forgotten.
+pub fn shares(programs: &mut Programs) {
     for (one_in, per_s) in [(2, 10.0), (10, 20.0), (100, 100.0)] {
         let name = format!("one context in {one_in} of {per_s}/s leaks");
         programs.add_beside(&name, [forgets(one_in, random(CONTEXT, per_s, 0.1))], 20.0);
@@ -38,12 +48,10 @@ pub fn contexts(programs: &mut Programs) {
         let leak = forgets(one_in, random(CONTEXT, leaked_per_s * one_in as f64, mean_s));
         programs.add_beside(&format!("one context in {name} leaks, drawn"), [leak], 30.0);
     }
-    programs.add_beside("young program, every context leaks, 10/s", [total(10.0)], 20.0).warm_s =
-        5.0;
 }
 
-/// Leaks with bursts, ramps, long lives, other leaks and honest growth beside them.
-pub fn shapes(programs: &mut Programs) {
+/// Leaks that come in bursts, or with the load.
+pub fn bursts_and_loads(programs: &mut Programs) {
     let bursts = |size, every_s| {
         part(CONTEXT, Arrivals::Bursts { size, every_s }, Life::Exponential { mean_s: 0.5 })
     };
@@ -59,13 +67,15 @@ pub fn shapes(programs: &mut Programs) {
     };
     programs.add_beside("load climbs, one in 10 leaks", [forgets(10, ramp(5.0, 50.0))], 5.0);
     programs.add_beside("load falls, one in 10 leaks", [forgets(10, ramp(100.0, 10.0))], 5.0);
+}
 
+/// Leaks beside what is meant to be kept, and at lines of which some contexts live long.
+pub fn beside_long_lives(programs: &mut Programs) {
     let cache = keeps(400, part(CONTEXT, Arrivals::Random { per_s: 10.0 }, Life::Forever));
-    let leak = |per_s| forgets(1, random(CONTEXT, per_s, 1.0));
-    programs.add_beside("leak of 2/s beside a full cache", [leak(2.0), cache], 10.0);
+    programs.add_beside("leak of 2/s beside a full cache", [total(2.0), cache], 10.0);
     let per_s = programs.draw.log_between(1.0, 10.0);
     let connections = random(CONTEXT, 2.0, 400.0);
-    programs.add("leak of drawn rate beside long connections", vec![leak(per_s), connections]);
+    programs.add("leak of drawn rate beside long connections", vec![total(per_s), connections]);
 
     let heavy = |median_s, sigma| {
         part(CONTEXT, Arrivals::Random { per_s: 20.0 }, Life::LogNormal { median_s, sigma })
@@ -80,17 +90,20 @@ pub fn shapes(programs: &mut Programs) {
     let mixed = part(CONTEXT, Arrivals::Random { per_s: 30.0 }, mixed);
     programs.add("mixed lives, one in 10 leaks", vec![forgets(10, mixed)]);
     programs.add("lives of 10 s, one in 5 leaks", vec![forgets(5, random(CONTEXT, 10.0, 10.0))]);
+}
 
-    let several = [leak(1.0), leak(5.0), forgets(10, random(CONTEXT, 50.0, 0.1))];
+/// Several leaks at once, an end, the settings of the collector.
+pub fn together(programs: &mut Programs) {
+    let several = [total(1.0), total(5.0), forgets(10, random(CONTEXT, 50.0, 0.1))];
     programs.add_beside("three leaks at once beside requests", several, 100.0);
-    let drawn: Vec<_> = (0..3).map(|_| leak(programs.draw.log_between(0.8, 40.0))).collect();
+    let drawn: Vec<_> = (0..3).map(|_| total(programs.draw.log_between(0.8, 40.0))).collect();
     programs.add_beside("three leaks of drawn rates beside requests", drawn, 50.0);
     programs
-        .add_beside("leak of 5/s in a program that ends after 90 s", [leak(5.0)], 20.0)
+        .add_beside("leak of 5/s in a program that ends after 90 s", [total(5.0)], 20.0)
         .ends_s = Some(90.0);
     for gogc in [25, 400] {
         let name = format!("leak of 20/s of 4 KiB under GOGC={gogc}");
-        programs.add_beside(&name, [sized(4096, leak(20.0))], 50.0).gogc = gogc;
+        programs.add_beside(&name, [sized(4096, total(20.0))], 50.0).gogc = gogc;
     }
 }
 
