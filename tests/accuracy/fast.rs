@@ -245,3 +245,7 @@ fn outcome(
         rate_error: compared.rate_error,
     }
 }
+
+#[cfg(test)]
+#[path = "fast_tests.rs"]
+mod tests;

@@ -204,3 +204,7 @@ impl Memory {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "heap_tests.rs"]
+mod tests;
