@@ -53,7 +53,7 @@ fn workloads() -> Result<()> {
     let tests = paths::root().join("tests");
     let unformatted = capture(toolchain.gofmt().arg("-l").arg(&tests))?;
     ensure!(unformatted.is_empty(), "not formatted with gofmt: {}", unformatted.trim());
-    for program in ["go", "kubelet", "layouts", "served"] {
+    for program in ["go", "kubelet", "layouts", "player", "served"] {
         let mut vet = toolchain.command();
         run_command(vet.current_dir(tests.join("workloads").join(program)).args(["vet", "./..."]))?;
     }

@@ -19,6 +19,7 @@ mod lint;
 mod native;
 mod parts;
 mod paths;
+mod player;
 mod served;
 mod setup;
 mod support;

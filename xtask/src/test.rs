@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     command::{cargo, run as run_command},
-    go, kubelet, layouts, native, parts, served, setup, support, tools,
+    go, kubelet, layouts, native, parts, player, served, setup, support, tools,
     workloads::{self, Link},
 };
 
@@ -51,6 +51,7 @@ pub fn build_workloads() -> Result<()> {
         }
         kubelet::build(&toolchain)?;
         served::build(&toolchain)?;
+        player::build(&toolchain)?;
         workloads::link_tools(&toolchain)?;
         if toolchain.version == PGO_VERSION {
             workloads::build(&toolchain, Link::Pgo)?;

@@ -1,0 +1,3 @@
+module leaktrace.example/player
+
+go 1.21
