@@ -1,0 +1,358 @@
+//! The live scenarios: a seed in, leaky programs and their honest twins out. Non-goals: running them.
+//!
+//! A twin makes the same things at the same times, and lets all of them go. Rates, lives and sizes are
+//! drawn where a range is given.
+
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use super::{
+    live::Live,
+    scenario::{Arrivals, Life, Part, Scenario, What},
+};
+
+/// How long a program has run like this, in seconds, where nothing else is said.
+const WARM_S: f64 = 6.0;
+
+/// What draws.
+struct Draw {
+    seed: u64,
+    random: ChaCha8Rng,
+}
+
+impl Draw {
+    /// Evenly on a logarithmic scale, two digits.
+    fn between(&mut self, low: f64, high: f64) -> f64 {
+        let drawn = low * (high / low).powf(self.random.random::<f64>());
+        let digit = 10f64.powf(drawn.log10().floor() - 1.0);
+        ((drawn / digit).round() * digit).clamp(low, high)
+    }
+
+    fn whole(&mut self, low: u64, high: u64) -> u64 {
+        self.between(low as f64, high as f64).round() as u64
+    }
+}
+
+/// A program in two versions.
+struct Pair {
+    name: &'static str,
+    /// Of the leaky one and of the honest one, behind `go`.
+    builds: [&'static str; 2],
+    /// As the leaky one does it.
+    parts: Vec<Part>,
+    warm_s: f64,
+    /// Of the leaky one and of the honest one.
+    durations_s: [f64; 2],
+    gogc: i32,
+    ends_s: Option<f64>,
+}
+
+impl Pair {
+    fn new(
+        name: &'static str,
+        builds: [&'static str; 2],
+        duration_s: f64,
+        parts: Vec<Part>,
+    ) -> Self {
+        let durations_s = [duration_s; 2];
+        Self { name, builds, parts, warm_s: WARM_S, durations_s, gogc: 100, ends_s: None }
+    }
+
+    /// Both, with the same seed.
+    fn lives(self, draw: &mut Draw) -> [Live; 2] {
+        draw.seed += 1;
+        let seed = draw.seed;
+        let mut honest = self.parts.clone();
+        // What nothing holds is garbage in both.
+        let forgetful = honest.iter_mut().filter(|part| part.what != What::Unheld);
+        forgetful.for_each(|part| part.forgotten_one_in = None);
+        let [leaky_s, honest_s] = self.durations_s;
+        [
+            self.live("leaky", self.builds[0], self.parts.clone(), leaky_s, seed),
+            self.live("honest", self.builds[1], honest, honest_s, seed),
+        ]
+    }
+
+    fn live(&self, twin: &str, build: &str, parts: Vec<Part>, max_s: f64, seed: u64) -> Live {
+        let scenario = Scenario {
+            name: format!("{}, {twin}", self.name),
+            seed,
+            parts,
+            warm_s: self.warm_s,
+            duration_max_s: max_s,
+            gogc: self.gogc,
+            ends_s: self.ends_s,
+        };
+        Live { scenario, build: format!("go{build}") }
+    }
+}
+
+/// All live scenarios, the longest first, so that none of them runs alone at the end.
+pub fn live_catalogue(seed: u64) -> Vec<Live> {
+    let mut draw = Draw { seed: seed.wrapping_mul(1000), random: ChaCha8Rng::seed_from_u64(seed) };
+    let mut pairs = rates(&mut draw);
+    pairs.extend(shapes(&mut draw));
+    pairs.extend(stores(&mut draw));
+    pairs.extend(kinds(&mut draw));
+    pairs.extend(bytes(&mut draw));
+    let mut lives: Vec<Live> = pairs.into_iter().flat_map(|pair| pair.lives(&mut draw)).collect();
+    lives.extend(honest_only(&mut draw));
+    lives.sort_by(|one, other| {
+        other.scenario.duration_max_s.total_cmp(&one.scenario.duration_max_s)
+    });
+    lives
+}
+
+/// Two leaky programs and their twins, which are traced at once for less than 40 s.
+pub fn quick(seed: u64) -> Vec<Live> {
+    let mut draw = Draw { seed, random: ChaCha8Rng::seed_from_u64(seed) };
+    let life = Life::Exponential { mean_s: draw.between(0.2, 0.5) };
+    let contexts = Part { forgotten_one_in: Some(4), ..part(What::Context, steady(40.0), life) };
+    let beside = part(What::Context, steady(25.0), life);
+    let goroutines = Part { forgotten_one_in: Some(2), ..part(What::Goroutine, steady(8.0), life) };
+    let waiting = part(What::Goroutine, steady(5.0), life);
+    let pairs = [
+        Pair::new("contexts", ["1.21.13-player", "1.26.3-player"], 36.0, vec![beside, contexts]),
+        Pair::new(
+            "goroutines",
+            ["1.27.3-player-pie", "1.24.11-player"],
+            36.0,
+            vec![goroutines, waiting],
+        ),
+    ];
+    pairs.into_iter().flat_map(|pair| pair.lives(&mut draw)).collect()
+}
+
+/// From the slowest rate to the fastest.
+fn rates(draw: &mut Draw) -> Vec<Pair> {
+    let slow = part(What::Context, random(0.55), Life::Exponential { mean_s: 1.0 });
+    let usual = part(What::Context, random(draw.between(2.0, 40.0)), log_normal(draw));
+    let fast = part(What::Context, steady(5000.0), Life::Exponential { mean_s: 0.2 });
+    let tenth = part(What::Context, random(draw.between(20.0, 100.0)), exponential(draw));
+    let hundredth = part(What::Context, random(draw.between(200.0, 500.0)), exponential(draw));
+    let mut kubelet = Pair::new(
+        "0.55 contexts/s",
+        ["1.26.3-player", "1.26.3-player-pie"],
+        300.0,
+        vec![forgetting(slow, 1)],
+    );
+    kubelet.durations_s = [300.0, 90.0];
+    let mut low_gogc = Pair::new(
+        "1 in 10, GOGC 25",
+        ["1.24.11-player-pie", "1.21.13-player"],
+        60.0,
+        vec![forgetting(Part { payload_bytes: draw.whole(512, 8192), ..tenth }, 10)],
+    );
+    low_gogc.gogc = 25;
+    vec![
+        kubelet,
+        Pair::new(
+            "contexts",
+            ["1.21.13-player", "1.24.11-player"],
+            45.0,
+            vec![forgetting(usual, 1)],
+        ),
+        Pair::new(
+            "5,000 contexts/s",
+            ["1.27.3-player", "1.21.13-player-pie"],
+            30.0,
+            vec![forgetting(fast, 1)],
+        ),
+        low_gogc,
+        Pair::new(
+            "1 in 100",
+            ["1.26.3-player-symbols", "1.27.3-player"],
+            60.0,
+            vec![forgetting(hundredth, 100)],
+        ),
+    ]
+}
+
+/// Rates that change.
+fn shapes(draw: &mut Draw) -> Vec<Pair> {
+    let lockstep = Arrivals::Bursts { size: draw.whole(20, 60), every_s: 8.0 };
+    let lockstep = part(What::Context, lockstep, Life::Fixed { s: 8.0 });
+    let bursts = Arrivals::Bursts { size: draw.whole(50, 200), every_s: draw.between(10.0, 15.0) };
+    let mixed = Life::Mixed { short_s: 0.3, long_s: draw.between(3.0, 6.0), long_one_in: 10 };
+    let ramp = Arrivals::Ramp {
+        from_per_s: 5.0,
+        to_per_s: draw.between(50.0, 150.0),
+        from_s: 10.0,
+        to_s: 40.0,
+    };
+    let ramp = part(What::Context, ramp, exponential(draw));
+    let mut high_gogc = Pair::new(
+        "load ramp, 1 in 20, GOGC 400",
+        ["1.24.11-player", "1.26.3-player"],
+        60.0,
+        vec![forgetting(Part { payload_bytes: draw.whole(512, 8192), ..ramp }, 20)],
+    );
+    high_gogc.gogc = 400;
+    let mut ends = Pair::new(
+        "ends in mid-trace",
+        ["1.27.3-player", "1.24.11-player-pie"],
+        60.0,
+        vec![forgetting(part(What::Context, random(draw.between(5.0, 20.0)), log_normal(draw)), 2)],
+    );
+    ends.ends_s = Some(35.0);
+    vec![
+        Pair::new(
+            "lockstep, 1 in 10",
+            ["1.27.3-player-pie", "1.26.3-player-pie"],
+            60.0,
+            vec![forgetting(lockstep, 10)],
+        ),
+        Pair::new(
+            "bursts, 1 in 20",
+            ["1.21.13-player", "1.27.3-player-symbols"],
+            75.0,
+            vec![forgetting(part(What::Context, bursts, mixed), 20)],
+        ),
+        high_gogc,
+        ends,
+    ]
+}
+
+/// What is meant to stay, for a while.
+fn stores(draw: &mut Draw) -> Vec<Pair> {
+    let cache = Part {
+        capacity: Some(draw.whole(300, 900) as usize),
+        ..part(What::Context, random(30.0), Life::Forever)
+    };
+    let mut cache = Pair::new(
+        "cache with eviction, 1 in 10",
+        ["1.26.3-player-symbols", "1.21.13-player"],
+        60.0,
+        vec![forgetting(cache, 10)],
+    );
+    cache.warm_s = 60.0;
+    let pool = Part {
+        capacity: Some(draw.whole(20, 60) as usize),
+        ..part(What::Goroutine, random(4.0), Life::Forever)
+    };
+    let mut pool = Pair::new(
+        "pool of goroutines, 1 in 4",
+        ["1.27.3-player", "1.24.11-player"],
+        60.0,
+        vec![forgetting(pool, 4)],
+    );
+    pool.warm_s = 60.0;
+    vec![cache, pool, connections(draw)]
+}
+
+/// Clients come, stay, and go all at once; what leaks is beside them.
+fn connections(draw: &mut Draw) -> Pair {
+    let come = Arrivals::Between { per_s: draw.between(4.0, 12.0), from_s: 0.0, to_s: 35.0 };
+    let parts = vec![
+        part(What::Both, come, Life::Until { at_s: 50.0 }),
+        forgetting(part(What::Both, random(draw.between(2.0, 6.0)), exponential(draw)), 3),
+        part(What::Context, random(20.0), Life::Exponential { mean_s: 0.1 }),
+    ];
+    Pair::new(
+        "connections that come and go, 1 in 3 beside",
+        ["1.21.13-player-pie", "1.26.3-player"],
+        75.0,
+        parts,
+    )
+}
+
+/// All kinds of things that can be counted.
+fn kinds(draw: &mut Draw) -> Vec<Pair> {
+    let goroutine = part(What::Goroutine, random(draw.between(1.0, 8.0)), exponential(draw));
+    let both = Part {
+        payload_bytes: draw.whole(256, 4096),
+        ..part(What::Both, random(draw.between(3.0, 10.0)), exponential(draw))
+    };
+    let timeout = part(What::Timeout, random(10.0), exponential(draw));
+    let several = vec![
+        forgetting(part(What::Context, random(draw.between(2.0, 6.0)), exponential(draw)), 1),
+        forgetting(part(What::Goroutine, random(4.0), exponential(draw)), 2),
+        part(What::Timeout, random(10.0), log_normal(draw)),
+        forgetting(part(What::Unheld, random(draw.between(5.0, 20.0)), log_normal(draw)), 1),
+        part(What::Context, steady(15.0), Life::Exponential { mean_s: 0.3 }),
+    ];
+    vec![
+        Pair::new(
+            "goroutines",
+            ["1.24.11-player-symbols", "1.21.13-player"],
+            60.0,
+            vec![forgetting(goroutine, 1)],
+        ),
+        Pair::new(
+            "contexts with goroutines, 1 in 3",
+            ["1.26.3-player", "1.27.3-player-pie"],
+            45.0,
+            vec![forgetting(both, 3)],
+        ),
+        Pair::new(
+            "timeouts, 1 in 5",
+            ["1.21.13-player-symbols", "1.24.11-player"],
+            60.0,
+            vec![forgetting(timeout, 5)],
+        ),
+        Pair::new("several leaks at once", ["1.24.11-player", "1.26.3-player-pie"], 60.0, several),
+    ]
+}
+
+/// Growth that has nothing to count.
+fn bytes(draw: &mut Draw) -> Vec<Pair> {
+    let heap = Part {
+        payload_bytes: draw.whole(16 << 10, 48 << 10),
+        ..part(What::Heap, random(20.0), exponential(draw))
+    };
+    let native = Part {
+        payload_bytes: draw.whole(32 << 10, 96 << 10),
+        ..part(What::Native, random(20.0), exponential(draw))
+    };
+    vec![
+        Pair::new(
+            "heap only, 1 in 2",
+            ["1.26.3-player", "1.27.3-player"],
+            75.0,
+            vec![forgetting(heap, 2)],
+        ),
+        Pair::new(
+            "native memory only, 1 in 2",
+            ["1.24.11-player-cgo", "1.26.3-player-cgo"],
+            75.0,
+            vec![forgetting(native, 2)],
+        ),
+    ]
+}
+
+/// What looks like a leak and has no leaky twin.
+fn honest_only(draw: &mut Draw) -> Vec<Live> {
+    let filling = Part {
+        capacity: Some(draw.whole(600, 1000) as usize),
+        ..part(What::Context, random(30.0), Life::Forever)
+    };
+    let unheld = part(What::Unheld, random(draw.between(10.0, 40.0)), log_normal(draw));
+    let filling = Pair::new("cache that fills up", ["1.24.11-player"; 2], 75.0, vec![filling]);
+    let unheld = vec![forgetting(unheld, 1)];
+    let unheld = Pair::new("contexts that nobody holds", ["1.27.3-player"; 2], 45.0, unheld);
+    [filling, unheld].into_iter().map(|pair| pair.lives(draw)).map(|[_, honest]| honest).collect()
+}
+
+fn part(what: What, arrivals: Arrivals, life: Life) -> Part {
+    Part { what, arrivals, life, forgotten_one_in: None, capacity: None, payload_bytes: 0 }
+}
+
+fn forgetting(part: Part, one_in: u64) -> Part {
+    Part { forgotten_one_in: Some(one_in), ..part }
+}
+
+fn steady(per_s: f64) -> Arrivals {
+    Arrivals::Steady { per_s }
+}
+
+fn random(per_s: f64) -> Arrivals {
+    Arrivals::Random { per_s }
+}
+
+fn exponential(draw: &mut Draw) -> Life {
+    Life::Exponential { mean_s: draw.between(0.3, 3.0) }
+}
+
+fn log_normal(draw: &mut Draw) -> Life {
+    Life::LogNormal { median_s: draw.between(0.2, 2.0), sigma: 0.7 }
+}
