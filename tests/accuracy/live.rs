@@ -21,6 +21,7 @@ use super::{
     scenario::{Arrivals, Life, Part, Scenario, What},
     schedule::{Event, schedule},
     support::Trace,
+    truth::{Called, Floors, compare},
 };
 
 /// So many are traced at the same time: twice the processors of a small machine, which mostly wait.
@@ -29,6 +30,8 @@ pub const AT_ONCE: usize = 4;
 const ENDS_WHEN_SETTLED: bool = false;
 /// What is made goes on for so long behind the longest trace, in seconds.
 const TAIL_S: f64 = 20.0;
+/// A trace that ends so many seconds before its limit has ended by itself.
+const LIMIT_SLACK_S: f64 = 2.0;
 /// A player that is later than this, in seconds, did not carry out its schedule.
 const LATE_MAX_S: f64 = 1.0;
 
@@ -44,8 +47,6 @@ pub struct Live {
 #[derive(Debug, Clone)]
 pub struct Ran {
     pub outcome: Outcome,
-    /// What leaks by the schedule, by part, in objects per second over the traced window.
-    pub leaked_per_s: Vec<f64>,
     pub blame: Blame,
     /// What the player said when tracing had begun, and at the end.
     pub truths: [Truth; 2],
@@ -105,12 +106,10 @@ pub fn run(live: &Live) -> Result<Ran> {
         ensure!(truth.late_max_s <= LATE_MAX_S, "the player was {:.1} s late", truth.late_max_s);
     }
     let traced_s = number(&report["window"]["duration_s"])?;
-    let until_s = after.at_s.min(before.at_s + traced_s);
-    let per_s = |part| leaked_per_s(scenario, &events, part, [before.at_s, until_s]);
-    let leaked_per_s: Vec<f64> = (0..scenario.parts.len()).map(per_s).collect();
-    let blame = Blame::of(&report);
-    let outcome = outcome(scenario, &leaked_per_s, &blame, &report)?;
-    Ok(Ran { outcome, leaked_per_s, blame, truths: [before, after], report })
+    let window = [before.at_s, after.at_s.min(before.at_s + traced_s)];
+    let blame = Blame::of(&report)?;
+    let outcome = outcome(scenario, &events, window, &blame, &report)?;
+    Ok(Ran { outcome, blame, truths: [before, after], report })
 }
 
 /// How `leaktrace trace` is to trace it, behind the pid.
@@ -156,108 +155,63 @@ fn later_part(part: &Part, by_s: f64) -> Part {
     Part { arrivals, life, ..part.clone() }
 }
 
-/// Forgotten contexts under nothing that can be cancelled are garbage.
-pub fn leaks(part: &Part) -> bool {
-    part.is_leaky() && part.what != What::Unheld
-}
-
-/// Whether there is something to count but bytes.
-pub const fn is_counted(what: What) -> bool {
-    !matches!(what, What::Heap | What::Native)
-}
-
-/// What a part forgets between two times, in objects per second; zero if that is no leak.
-fn leaked_per_s(
-    scenario: &Scenario,
-    events: &[Event],
-    part: usize,
-    [from, until]: [f64; 2],
-) -> f64 {
-    if !leaks(&scenario.parts[part]) {
-        return 0.0;
-    }
-    let is_leaked = |event: &&Event| {
-        event.part == part && event.is_forgotten && event.at_s > from && event.at_s <= until
-    };
-    events.iter().filter(is_leaked).count() as f64 / (until - from)
-}
-
+/// What was said against what the schedule has between two times.
 fn outcome(
     scenario: &Scenario,
-    leaked_per_s: &[f64],
+    events: &[Event],
+    [from_s, until_s]: [f64; 2],
     blame: &Blame,
     report: &Value,
 ) -> Result<Outcome> {
     let said = said(report)?;
-    let ended_s = number(&report["window"]["duration_s"])?;
     let verdict = &report["verdict"];
-    let is_named = |number| is_named(scenario, number, blame, said);
-    let parts = || scenario.parts.iter().enumerate();
-    let leaky: Vec<usize> =
-        parts().filter(|(_, part)| leaks(part)).map(|(number, _)| number).collect();
-    let honest = parts().filter(|(number, part)| !leaks(part) && is_named(*number)).count();
-    let accused_bytes = said == Said::Leak && leaky.is_empty() && blame.names_nobody();
-    let is_missed = |number: &&usize| {
-        let rate_per_s = leaked_per_s[**number];
-        !is_named(**number) && is_above_floor(&scenario.parts[**number], rate_per_s, said, verdict)
+    let traced = |event: &Event| Event { at_s: event.at_s - from_s, ..*event };
+    let traced: Vec<Event> = events.iter().map(traced).collect();
+    let called = called(scenario, blame, said);
+    let floors = Floors {
+        contexts_per_s: verdict["floor_contexts_per_s"].as_f64(),
+        goroutines_per_s: verdict["floor_goroutines_per_s"].as_f64(),
+        bytes_per_s: verdict["floor_bytes_per_s"].as_f64(),
     };
-    let errors = leaky.iter().filter_map(|&number| {
-        let growth_per_s = blame.growth_per_s(number)?;
-        (leaked_per_s[number] > 0.0).then(|| (growth_per_s / leaked_per_s[number] - 1.0).abs())
-    });
+    let compared = compare(scenario, &traced, until_s - from_s, (said, &called, floors));
+    // A leak that nothing of the program is called to is no part's.
+    let is_nowhere = said == Said::Leak && called.is_empty() && blame.strangers == 0;
+    let ended_s = number(&report["window"]["duration_s"])?;
     Ok(Outcome {
         name: scenario.name.clone(),
         how: How::Live,
-        is_leaky: !leaky.is_empty(),
-        is_counted: leaky.iter().any(|&number| is_counted(scenario.parts[number].what)),
-        leaked_per_s: leaked_per_s.iter().copied().fold(0.0, f64::max),
+        is_leaky: scenario.is_leaky(),
+        is_counted: scenario.is_counted(),
+        leaked_per_s: compared.leaked_per_s,
         said,
         confidence: number(&verdict["confidence_ratio"])?,
         ended_s,
-        is_settled: ENDS_WHEN_SETTLED && ended_s < scenario.duration_max_s - 1.0,
-        floor_per_s: floor_per_s(scenario, verdict),
-        found: leaky.iter().filter(|number| is_named(**number)).count(),
-        missed: leaky.iter().filter(is_missed).count(),
-        accused: honest + blame.strangers + usize::from(accused_bytes),
-        rate_error: errors.reduce(f64::max),
+        is_settled: ENDS_WHEN_SETTLED && is_before_limit(scenario, ended_s),
+        floor_per_s: compared.floor_per_s,
+        found: compared.found,
+        missed: compared.missed,
+        accused: compared.accused + blame.strangers + usize::from(is_nowhere),
+        rate_error: compared.rate_error,
     })
 }
 
-/// Whether a part is called a leak. Of bytes, only the process is: they are named when it is, and
-/// nothing that can be counted is to blame.
-fn is_named(scenario: &Scenario, number: usize, blame: &Blame, said: Said) -> bool {
-    let part = &scenario.parts[number];
-    if is_counted(part.what) {
-        return blame.names(number);
-    }
-    leaks(part) && said == Said::Leak && blame.names_nobody()
+/// Whether a trace that was over after so many seconds had not come to its limit, nor the program to
+/// its end.
+fn is_before_limit(scenario: &Scenario, ended_s: f64) -> bool {
+    let limit_s = scenario.ends_s.unwrap_or(f64::INFINITY).min(scenario.duration_max_s);
+    ended_s < limit_s - LIMIT_SLACK_S
 }
 
-/// Whether the verdict claims that it would have seen such a leak. Where it says nothing of a floor,
-/// only "inconclusive" claims nothing.
-fn is_above_floor(part: &Part, rate_per_s: f64, said: Said, verdict: &Value) -> bool {
-    let (rate, floor) = match part.what {
-        What::Heap | What::Native => {
-            (rate_per_s * part.payload_bytes as f64, &verdict["floor_bytes_per_s"])
-        }
-        What::Goroutine => (rate_per_s, &verdict["floor_goroutines_per_s"]),
-        _ => (rate_per_s, &verdict["floor_contexts_per_s"]),
+/// The parts that are called leaks. Those that make bytes have no site: they are when the process is,
+/// and nothing that can be counted is to blame.
+fn called(scenario: &Scenario, blame: &Blame, said: Said) -> Vec<Called> {
+    let bytes_leak = said == Said::Leak && blame.is_empty();
+    let is_called = |&(number, part): &(usize, &Part)| match part.what {
+        What::Heap | What::Native => bytes_leak,
+        _ => blame.names(number),
     };
-    floor.as_f64().map_or(said != Said::Inconclusive, |floor| rate > floor)
-}
-
-/// The floor of what leaks, or of what would: the lowest of those that count.
-fn floor_per_s(scenario: &Scenario, verdict: &Value) -> Option<f64> {
-    let of = |part: &Part| match part.what {
-        What::Heap | What::Native => None,
-        What::Goroutine => verdict["floor_goroutines_per_s"].as_f64(),
-        _ => verdict["floor_contexts_per_s"].as_f64(),
-    };
-    let some = |only_leaky: bool| {
-        let parts = scenario.parts.iter().filter(move |part| !only_leaky || leaks(part));
-        parts.filter_map(of).reduce(f64::min)
-    };
-    some(true).or_else(|| some(false))
+    let parts = scenario.parts.iter().enumerate().filter(is_called);
+    parts.map(|(part, _)| Called { part, per_s: blame.growth_per_s(part) }).collect()
 }
 
 fn said(report: &Value) -> Result<Said> {
@@ -272,4 +226,65 @@ fn said(report: &Value) -> Result<Said> {
 
 fn number(value: &Value) -> Result<f64> {
     value.as_f64().with_context(|| format!("{value} is no number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TAIL_S, live_schedule};
+    use crate::accuracy::{
+        player::lived_warm_s,
+        scenario::{Arrivals, Life, Part, Scenario, What},
+        schedule::schedule,
+    };
+
+    fn scenario(arrivals: Arrivals, life: Life) -> Scenario {
+        let what = What::Context;
+        let part = Part {
+            what,
+            arrivals,
+            life,
+            forgotten_one_in: Some(3),
+            capacity: None,
+            payload_bytes: 0,
+        };
+        Scenario {
+            name: String::new(),
+            seed: 5,
+            parts: vec![part],
+            warm_s: 30.0,
+            duration_max_s: 60.0,
+            gogc: 100,
+            ends_s: Some(20.0),
+        }
+    }
+
+    #[test]
+    fn what_ends_while_the_program_warms_up_is_made_and_work_lasts_beyond_the_trace() {
+        let steady = scenario(Arrivals::Steady { per_s: 10.0 }, Life::Fixed { s: 0.5 });
+        let ended = |events: &[super::Event]| {
+            events
+                .iter()
+                .filter(|event| event.until_s.is_some_and(|until_s| until_s <= 0.0))
+                .count()
+        };
+        assert_eq!(ended(&schedule(&steady)), 0);
+        let live = live_schedule(&steady);
+        let warm_s = lived_warm_s(&steady);
+        // Two of three of 10/s, but for those half a second before the end.
+        let expected = 2.0 / 3.0 * 10.0 * warm_s;
+        assert!((ended(&live) as f64 - expected).abs() <= 2.0, "{} of {expected}", ended(&live));
+        let first_s = live[0].at_s;
+        assert!((-30.0..-29.5).contains(&first_s), "{first_s}");
+        let last_s = live.last().unwrap().at_s;
+        assert!((60.0..=60.0 + TAIL_S).contains(&last_s), "{last_s}");
+    }
+
+    #[test]
+    fn times_of_the_program_stay_where_they_are() {
+        let between = Arrivals::Between { per_s: 50.0, from_s: 5.0, to_s: 15.0 };
+        let events = live_schedule(&scenario(between, Life::Until { at_s: 40.0 }));
+        assert!(events.iter().all(|event| (5.0..15.0).contains(&event.at_s)));
+        let ends: Vec<_> = events.iter().filter_map(|event| event.until_s).collect();
+        assert!(ends.len() > 200 && ends.iter().all(|end_s| (end_s - 40.0).abs() < 1e-9));
+    }
 }

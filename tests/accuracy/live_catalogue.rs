@@ -356,3 +356,63 @@ fn exponential(draw: &mut Draw) -> Life {
 fn log_normal(draw: &mut Draw) -> Life {
     Life::LogNormal { median_s: draw.between(0.2, 2.0), sigma: 0.7 }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::{Live, live_catalogue, quick};
+    use crate::accuracy::{live::AT_ONCE, player::PARTS_MAX};
+
+    /// What starting a program and a trace takes on a slow machine, in seconds.
+    const START_S: f64 = 3.0;
+    /// All of them, four at once; they end at different times.
+    const WALL_MAX_S: f64 = 740.0;
+
+    #[test]
+    fn the_catalogue_keeps_its_limits_whatever_is_drawn() {
+        for seed in 0..50 {
+            let lives = live_catalogue(seed);
+            let names: HashSet<_> = lives.iter().map(|live| &live.scenario.name).collect();
+            assert_eq!(names.len(), lives.len());
+            assert!(lives.len() >= 24);
+            assert!(lives.iter().all(|live| live.scenario.parts.len() <= PARTS_MAX));
+            let long = lives.iter().filter(|live| live.scenario.duration_max_s > 120.0).count();
+            assert_eq!(long, 1);
+            let each_s = lives.iter().map(|live| {
+                let scenario = &live.scenario;
+                let traced_s = scenario.ends_s.unwrap_or(scenario.duration_max_s);
+                traced_s + scenario.warm_s.min(8.0) + START_S
+            });
+            assert!(each_s.sum::<f64>() / AT_ONCE as f64 <= WALL_MAX_S);
+        }
+    }
+
+    #[test]
+    fn twins_differ_in_what_they_forget_only() {
+        for (lives, leaky_min) in [(live_catalogue(3), 12), (quick(3), 2)] {
+            let leaky: Vec<_> = lives.iter().filter(|live| live.scenario.is_leaky()).collect();
+            assert!(leaky.len() >= leaky_min);
+            for Live { scenario: leaky, .. } in leaky {
+                let name = leaky.name.replace(", leaky", ", honest");
+                let twin = lives.iter().find(|live| live.scenario.name == name).unwrap();
+                assert!(!twin.scenario.is_leaky(), "{name}");
+                let mut parts = twin.scenario.parts.clone();
+                for (part, leaky) in parts.iter_mut().zip(&leaky.parts) {
+                    part.forgotten_one_in = leaky.forgotten_one_in;
+                }
+                assert_eq!((&parts, twin.scenario.seed), (&leaky.parts, leaky.seed), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_seed_draws_other_programs() {
+        let parts = |seed| -> Vec<_> {
+            live_catalogue(seed).into_iter().map(|live| live.scenario.parts).collect()
+        };
+        assert_eq!(parts(1), parts(1));
+        let changed = parts(1).iter().zip(&parts(2)).filter(|(one, other)| one != other).count();
+        assert!(2 * changed >= parts(1).len(), "{changed}");
+    }
+}
