@@ -33,7 +33,7 @@ const TAIL_S: f64 = 20.0;
 /// A trace that ends so many seconds before its limit has ended by itself.
 const LIMIT_SLACK_S: f64 = 2.0;
 /// A player that is later than this, in seconds, did not carry out its schedule.
-const LATE_MAX_S: f64 = 1.0;
+const LATE_MAX_S: f64 = 2.0;
 
 /// A scenario and the build of the player that carries it out.
 #[derive(Debug, Clone, PartialEq)]

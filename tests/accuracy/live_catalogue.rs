@@ -24,8 +24,8 @@ impl Draw {
     /// Evenly on a logarithmic scale, two digits.
     fn between(&mut self, low: f64, high: f64) -> f64 {
         let drawn = low * (high / low).powf(self.random.random::<f64>());
-        let digit = 10f64.powf(drawn.log10().floor() - 1.0);
-        ((drawn / digit).round() * digit).clamp(low, high)
+        let digits = 10f64.powf(1.0 - drawn.log10().floor());
+        ((drawn * digits).round() / digits).clamp(low, high)
     }
 
     fn whole(&mut self, low: u64, high: u64) -> u64 {
@@ -48,6 +48,16 @@ struct Pair {
 }
 
 impl Pair {
+    /// Of one part that forgets one in so many.
+    fn of(
+        name: &'static str,
+        builds: [&'static str; 2],
+        duration_s: f64,
+        (part, one_in): (Part, u64),
+    ) -> Self {
+        Self::new(name, builds, duration_s, vec![forgetting(part, one_in)])
+    }
+
     fn new(
         name: &'static str,
         builds: [&'static str; 2],
@@ -68,18 +78,24 @@ impl Pair {
         forgetful.for_each(|part| part.forgotten_one_in = None);
         let [leaky_s, honest_s] = self.durations_s;
         [
-            self.live("leaky", self.builds[0], self.parts.clone(), leaky_s, seed),
-            self.live("honest", self.builds[1], honest, honest_s, seed),
+            self.live("leaky", self.builds[0], self.parts.clone(), (leaky_s, seed)),
+            self.live("honest", self.builds[1], honest, (honest_s, seed)),
         ]
     }
 
-    fn live(&self, twin: &str, build: &str, parts: Vec<Part>, max_s: f64, seed: u64) -> Live {
+    fn live(
+        &self,
+        twin: &str,
+        build: &str,
+        parts: Vec<Part>,
+        (duration_max_s, seed): (f64, u64),
+    ) -> Live {
         let scenario = Scenario {
             name: format!("{}, {twin}", self.name),
             seed,
             parts,
             warm_s: self.warm_s,
-            duration_max_s: max_s,
+            duration_max_s,
             gogc: self.gogc,
             ends_s: self.ends_s,
         };
@@ -91,6 +107,7 @@ impl Pair {
 pub fn live_catalogue(seed: u64) -> Vec<Live> {
     let mut draw = Draw { seed: seed.wrapping_mul(1000), random: ChaCha8Rng::seed_from_u64(seed) };
     let mut pairs = rates(&mut draw);
+    pairs.extend(partial(&mut draw));
     pairs.extend(shapes(&mut draw));
     pairs.extend(stores(&mut draw));
     pairs.extend(kinds(&mut draw));
@@ -107,135 +124,96 @@ pub fn live_catalogue(seed: u64) -> Vec<Live> {
 pub fn quick(seed: u64) -> Vec<Live> {
     let mut draw = Draw { seed, random: ChaCha8Rng::seed_from_u64(seed) };
     let life = Life::Exponential { mean_s: draw.between(0.2, 0.5) };
-    let contexts = Part { forgotten_one_in: Some(4), ..part(What::Context, steady(40.0), life) };
-    let beside = part(What::Context, steady(25.0), life);
-    let goroutines = Part { forgotten_one_in: Some(2), ..part(What::Goroutine, steady(8.0), life) };
-    let waiting = part(What::Goroutine, steady(5.0), life);
+    let contexts = vec![
+        part(What::Context, steady(25.0), life),
+        forgetting(part(What::Context, steady(40.0), life), 4),
+    ];
+    let goroutines = vec![
+        forgetting(part(What::Goroutine, steady(8.0), life), 2),
+        part(What::Goroutine, steady(5.0), life),
+    ];
     let pairs = [
-        Pair::new("contexts", ["1.21.13-player", "1.26.3-player"], 36.0, vec![beside, contexts]),
-        Pair::new(
-            "goroutines",
-            ["1.27.3-player-pie", "1.24.11-player"],
-            36.0,
-            vec![goroutines, waiting],
-        ),
+        Pair::new("contexts", ["1.21.13-player", "1.26.3-player"], 36.0, contexts),
+        Pair::new("goroutines", ["1.27.3-player-pie", "1.24.11-player"], 36.0, goroutines),
     ];
     pairs.into_iter().flat_map(|pair| pair.lives(&mut draw)).collect()
 }
 
-/// From the slowest rate to the fastest.
+/// All of a site's contexts are forgotten, from the slowest rate to the fastest.
 fn rates(draw: &mut Draw) -> Vec<Pair> {
     let slow = part(What::Context, random(0.55), Life::Exponential { mean_s: 1.0 });
     let usual = part(What::Context, random(draw.between(2.0, 40.0)), log_normal(draw));
     let fast = part(What::Context, steady(5000.0), Life::Exponential { mean_s: 0.2 });
-    let tenth = part(What::Context, random(draw.between(20.0, 100.0)), exponential(draw));
-    let hundredth = part(What::Context, random(draw.between(200.0, 500.0)), exponential(draw));
-    let mut kubelet = Pair::new(
-        "0.55 contexts/s",
-        ["1.26.3-player", "1.26.3-player-pie"],
-        300.0,
-        vec![forgetting(slow, 1)],
-    );
+    let builds = ["1.26.3-player", "1.26.3-player-pie"];
+    // The rate of the kubelet of kubernetes #139823.
+    let mut kubelet = Pair::of("0.55 contexts/s", builds, 300.0, (slow, 1));
     kubelet.durations_s = [300.0, 90.0];
-    let mut low_gogc = Pair::new(
-        "1 in 10, GOGC 25",
-        ["1.24.11-player-pie", "1.21.13-player"],
-        60.0,
-        vec![forgetting(Part { payload_bytes: draw.whole(512, 8192), ..tenth }, 10)],
-    );
-    low_gogc.gogc = 25;
     vec![
         kubelet,
-        Pair::new(
-            "contexts",
-            ["1.21.13-player", "1.24.11-player"],
-            45.0,
-            vec![forgetting(usual, 1)],
-        ),
-        Pair::new(
-            "5,000 contexts/s",
-            ["1.27.3-player", "1.21.13-player-pie"],
-            30.0,
-            vec![forgetting(fast, 1)],
-        ),
-        low_gogc,
-        Pair::new(
-            "1 in 100",
-            ["1.26.3-player-symbols", "1.27.3-player"],
-            60.0,
-            vec![forgetting(hundredth, 100)],
-        ),
+        Pair::of("contexts", ["1.21.13-player", "1.24.11-player"], 45.0, (usual, 1)),
+        Pair::of("5,000 contexts/s", ["1.27.3-player", "1.21.13-player-pie"], 30.0, (fast, 1)),
     ]
 }
 
-/// Rates that change.
+/// Some of a site's contexts are forgotten.
+fn partial(draw: &mut Draw) -> Vec<Pair> {
+    let tenth = Part {
+        payload_bytes: draw.whole(512, 8192),
+        ..part(What::Context, random(draw.between(20.0, 100.0)), exponential(draw))
+    };
+    let builds = ["1.24.11-player-pie", "1.21.13-player"];
+    let mut tenth = Pair::of("1 in 10, GOGC 25", builds, 60.0, (tenth, 10));
+    tenth.gogc = 25;
+    let hundredth = part(What::Context, random(draw.between(200.0, 500.0)), exponential(draw));
+    let builds = ["1.26.3-player-symbols", "1.27.3-player"];
+    vec![tenth, Pair::of("1 in 100", builds, 60.0, (hundredth, 100))]
+}
+
+/// Rates that change, and a program that ends.
 fn shapes(draw: &mut Draw) -> Vec<Pair> {
     let lockstep = Arrivals::Bursts { size: draw.whole(20, 60), every_s: 8.0 };
     let lockstep = part(What::Context, lockstep, Life::Fixed { s: 8.0 });
     let bursts = Arrivals::Bursts { size: draw.whole(50, 200), every_s: draw.between(10.0, 15.0) };
     let mixed = Life::Mixed { short_s: 0.3, long_s: draw.between(3.0, 6.0), long_one_in: 10 };
-    let ramp = Arrivals::Ramp {
-        from_per_s: 5.0,
-        to_per_s: draw.between(50.0, 150.0),
-        from_s: 10.0,
-        to_s: 40.0,
-    };
-    let ramp = part(What::Context, ramp, exponential(draw));
-    let mut high_gogc = Pair::new(
-        "load ramp, 1 in 20, GOGC 400",
-        ["1.24.11-player", "1.26.3-player"],
-        60.0,
-        vec![forgetting(Part { payload_bytes: draw.whole(512, 8192), ..ramp }, 20)],
-    );
-    high_gogc.gogc = 400;
-    let mut ends = Pair::new(
-        "ends in mid-trace",
-        ["1.27.3-player", "1.24.11-player-pie"],
-        60.0,
-        vec![forgetting(part(What::Context, random(draw.between(5.0, 20.0)), log_normal(draw)), 2)],
-    );
+    let bursts = part(What::Context, bursts, mixed);
+    let short = part(What::Context, random(draw.between(5.0, 20.0)), log_normal(draw));
+    let builds = ["1.27.3-player", "1.24.11-player-pie"];
+    let mut ends = Pair::of("ends in mid-trace", builds, 60.0, (short, 2));
     ends.ends_s = Some(35.0);
-    vec![
-        Pair::new(
-            "lockstep, 1 in 10",
-            ["1.27.3-player-pie", "1.26.3-player-pie"],
-            60.0,
-            vec![forgetting(lockstep, 10)],
-        ),
-        Pair::new(
-            "bursts, 1 in 20",
-            ["1.21.13-player", "1.27.3-player-symbols"],
-            75.0,
-            vec![forgetting(part(What::Context, bursts, mixed), 20)],
-        ),
-        high_gogc,
-        ends,
-    ]
+    let builds = ["1.27.3-player-pie", "1.26.3-player-pie"];
+    let lockstep = Pair::of("lockstep, 1 in 10", builds, 60.0, (lockstep, 10));
+    let builds = ["1.21.13-player", "1.27.3-player-symbols"];
+    let bursts = Pair::of("bursts, 1 in 20", builds, 75.0, (bursts, 20));
+    vec![lockstep, bursts, ramp(draw), ends]
+}
+
+/// More and more work.
+fn ramp(draw: &mut Draw) -> Pair {
+    let to_per_s = draw.between(50.0, 150.0);
+    let ramp = Arrivals::Ramp { from_per_s: 5.0, to_per_s, from_s: 10.0, to_s: 40.0 };
+    let ramp = Part {
+        payload_bytes: draw.whole(512, 8192),
+        ..part(What::Context, ramp, exponential(draw))
+    };
+    let builds = ["1.24.11-player", "1.26.3-player"];
+    let mut pair = Pair::of("load ramp, 1 in 20, GOGC 400", builds, 60.0, (ramp, 20));
+    pair.gogc = 400;
+    pair
 }
 
 /// What is meant to stay, for a while.
 fn stores(draw: &mut Draw) -> Vec<Pair> {
-    let cache = Part {
-        capacity: Some(draw.whole(300, 900) as usize),
-        ..part(What::Context, random(30.0), Life::Forever)
+    let mut kept = |what, per_s, [low, high]: [u64; 2]| Part {
+        capacity: Some(draw.whole(low, high) as usize),
+        ..part(what, random(per_s), Life::Forever)
     };
-    let mut cache = Pair::new(
-        "cache with eviction, 1 in 10",
-        ["1.26.3-player-symbols", "1.21.13-player"],
-        60.0,
-        vec![forgetting(cache, 10)],
-    );
+    let cache = kept(What::Context, 30.0, [300, 900]);
+    let pool = kept(What::Goroutine, 4.0, [20, 60]);
+    let builds = ["1.26.3-player-symbols", "1.21.13-player"];
+    let mut cache = Pair::of("cache with eviction, 1 in 10", builds, 60.0, (cache, 10));
     cache.warm_s = 60.0;
-    let pool = Part {
-        capacity: Some(draw.whole(20, 60) as usize),
-        ..part(What::Goroutine, random(4.0), Life::Forever)
-    };
-    let mut pool = Pair::new(
-        "pool of goroutines, 1 in 4",
-        ["1.27.3-player", "1.24.11-player"],
-        60.0,
-        vec![forgetting(pool, 4)],
-    );
+    let builds = ["1.27.3-player", "1.24.11-player"];
+    let mut pool = Pair::of("pool of goroutines, 1 in 4", builds, 60.0, (pool, 4));
     pool.warm_s = 60.0;
     vec![cache, pool, connections(draw)]
 }
@@ -243,17 +221,14 @@ fn stores(draw: &mut Draw) -> Vec<Pair> {
 /// Clients come, stay, and go all at once; what leaks is beside them.
 fn connections(draw: &mut Draw) -> Pair {
     let come = Arrivals::Between { per_s: draw.between(4.0, 12.0), from_s: 0.0, to_s: 35.0 };
+    let beside = part(What::Both, random(draw.between(2.0, 6.0)), exponential(draw));
     let parts = vec![
         part(What::Both, come, Life::Until { at_s: 50.0 }),
-        forgetting(part(What::Both, random(draw.between(2.0, 6.0)), exponential(draw)), 3),
+        forgetting(beside, 3),
         part(What::Context, random(20.0), Life::Exponential { mean_s: 0.1 }),
     ];
-    Pair::new(
-        "connections that come and go, 1 in 3 beside",
-        ["1.21.13-player-pie", "1.26.3-player"],
-        75.0,
-        parts,
-    )
+    let name = "connections that come and go, 1 in 3 beside";
+    Pair::new(name, ["1.21.13-player-pie", "1.26.3-player"], 75.0, parts)
 }
 
 /// All kinds of things that can be counted.
@@ -264,59 +239,42 @@ fn kinds(draw: &mut Draw) -> Vec<Pair> {
         ..part(What::Both, random(draw.between(3.0, 10.0)), exponential(draw))
     };
     let timeout = part(What::Timeout, random(10.0), exponential(draw));
-    let several = vec![
-        forgetting(part(What::Context, random(draw.between(2.0, 6.0)), exponential(draw)), 1),
+    let both_builds = ["1.26.3-player", "1.27.3-player-pie"];
+    let timeout_builds = ["1.21.13-player-symbols", "1.24.11-player"];
+    vec![
+        Pair::of("goroutines", ["1.24.11-player-symbols", "1.21.13-player"], 60.0, (goroutine, 1)),
+        Pair::of("contexts with goroutines, 1 in 3", both_builds, 45.0, (both, 3)),
+        Pair::of("timeouts, 1 in 5", timeout_builds, 60.0, (timeout, 5)),
+        several(draw),
+    ]
+}
+
+/// Leaks beside honest work and garbage.
+fn several(draw: &mut Draw) -> Pair {
+    let context = part(What::Context, random(draw.between(2.0, 6.0)), exponential(draw));
+    let unheld = part(What::Unheld, random(draw.between(5.0, 20.0)), log_normal(draw));
+    let parts = vec![
+        forgetting(context, 1),
         forgetting(part(What::Goroutine, random(4.0), exponential(draw)), 2),
         part(What::Timeout, random(10.0), log_normal(draw)),
-        forgetting(part(What::Unheld, random(draw.between(5.0, 20.0)), log_normal(draw)), 1),
+        forgetting(unheld, 1),
         part(What::Context, steady(15.0), Life::Exponential { mean_s: 0.3 }),
     ];
-    vec![
-        Pair::new(
-            "goroutines",
-            ["1.24.11-player-symbols", "1.21.13-player"],
-            60.0,
-            vec![forgetting(goroutine, 1)],
-        ),
-        Pair::new(
-            "contexts with goroutines, 1 in 3",
-            ["1.26.3-player", "1.27.3-player-pie"],
-            45.0,
-            vec![forgetting(both, 3)],
-        ),
-        Pair::new(
-            "timeouts, 1 in 5",
-            ["1.21.13-player-symbols", "1.24.11-player"],
-            60.0,
-            vec![forgetting(timeout, 5)],
-        ),
-        Pair::new("several leaks at once", ["1.24.11-player", "1.26.3-player-pie"], 60.0, several),
-    ]
+    Pair::new("several leaks at once", ["1.24.11-player", "1.26.3-player-pie"], 60.0, parts)
 }
 
 /// Growth that has nothing to count.
 fn bytes(draw: &mut Draw) -> Vec<Pair> {
-    let heap = Part {
-        payload_bytes: draw.whole(16 << 10, 48 << 10),
-        ..part(What::Heap, random(20.0), exponential(draw))
+    let mut piece = |what, [low, high]: [u64; 2]| Part {
+        payload_bytes: draw.whole(low, high),
+        ..part(what, random(20.0), exponential(draw))
     };
-    let native = Part {
-        payload_bytes: draw.whole(32 << 10, 96 << 10),
-        ..part(What::Native, random(20.0), exponential(draw))
-    };
+    let heap = piece(What::Heap, [16 << 10, 48 << 10]);
+    let native = piece(What::Native, [32 << 10, 96 << 10]);
+    let native_builds = ["1.24.11-player-cgo", "1.26.3-player-cgo"];
     vec![
-        Pair::new(
-            "heap only, 1 in 2",
-            ["1.26.3-player", "1.27.3-player"],
-            75.0,
-            vec![forgetting(heap, 2)],
-        ),
-        Pair::new(
-            "native memory only, 1 in 2",
-            ["1.24.11-player-cgo", "1.26.3-player-cgo"],
-            75.0,
-            vec![forgetting(native, 2)],
-        ),
+        Pair::of("heap only, 1 in 2", ["1.26.3-player", "1.27.3-player"], 75.0, (heap, 2)),
+        Pair::of("native memory only, 1 in 2", native_builds, 75.0, (native, 2)),
     ]
 }
 
@@ -327,9 +285,9 @@ fn honest_only(draw: &mut Draw) -> Vec<Live> {
         ..part(What::Context, random(30.0), Life::Forever)
     };
     let unheld = part(What::Unheld, random(draw.between(10.0, 40.0)), log_normal(draw));
-    let filling = Pair::new("cache that fills up", ["1.24.11-player"; 2], 75.0, vec![filling]);
-    let unheld = vec![forgetting(unheld, 1)];
-    let unheld = Pair::new("contexts that nobody holds", ["1.27.3-player"; 2], 45.0, unheld);
+    let builds = ["1.24.11-player", "1.27.3-player"];
+    let filling = Pair::new("cache that fills up", builds, 75.0, vec![filling]);
+    let unheld = Pair::of("contexts that nobody holds", builds, 45.0, (unheld, 1));
     [filling, unheld].into_iter().map(|pair| pair.lives(draw)).map(|[_, honest]| honest).collect()
 }
 
