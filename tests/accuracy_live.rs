@@ -10,6 +10,9 @@ use accuracy::{
     live::{AT_ONCE, Ran, run_all},
     live_catalogue::quick,
     outcome::Said,
+    player::Player,
+    scenario::{Arrivals, Life, Part, Scenario, What},
+    schedule::schedule,
 };
 
 /// As the growth rate is promised.
@@ -45,5 +48,48 @@ fn assert_right(ran: &Ran) {
 fn leaks_are_found_where_they_are_and_their_twins_are_not_accused() {
     for ran in run_all(&quick(1), AT_ONCE, |_, _| {}) {
         assert_right(&ran.unwrap());
+    }
+}
+
+/// Without it all other truth would be none.
+#[test]
+fn the_player_does_what_its_schedule_says_and_no_more() {
+    let kinds = [
+        What::Context,
+        What::Timeout,
+        What::Unheld,
+        What::Goroutine,
+        What::Both,
+        What::Heap,
+        What::Native,
+    ];
+    let part = |what| Part {
+        what,
+        arrivals: Arrivals::Random { per_s: 200.0 },
+        life: Life::Exponential { mean_s: 0.5 },
+        forgotten_one_in: Some(3),
+        capacity: None,
+        payload_bytes: 1000,
+    };
+    let scenario = Scenario {
+        name: "everything".to_owned(),
+        seed: 1,
+        parts: kinds.map(part).to_vec(),
+        warm_s: 1.0,
+        duration_max_s: 3.0,
+        gogc: 100,
+        ends_s: Some(2.0),
+    };
+    let events = schedule(&scenario);
+    let mut player = Player::start("go1.27.3-player-cgo", &scenario, &events).unwrap();
+    let began = player.begin().unwrap();
+    player.ensure_done(&began, &events).unwrap();
+    let ended = player.last_words().unwrap();
+    player.ensure_done(&ended, &events).unwrap();
+    assert!(ended.at_s >= 2.0, "{ended:?}");
+    for made in ended.parts {
+        let total = events.len() as u64 / 7;
+        assert!(made.created > total / 2 && made.released > 100, "{made:?}");
+        assert!(made.forgotten.abs_diff(made.created / 3) <= made.created / 10, "{made:?}");
     }
 }

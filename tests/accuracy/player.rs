@@ -82,7 +82,8 @@ impl Player {
         let ready = this.line();
         // Whatever it said, it has opened the file or never will.
         std::fs::remove_file(&file)?;
-        ensure!(ready? == format!("ready pid={}", this.pid()), "the player is not ready");
+        let ready = ready?;
+        ensure!(ready == format!("ready pid={}", this.pid()), "`{ready}` is not ready");
         Ok(this)
     }
 
@@ -103,24 +104,23 @@ impl Player {
         self.answer()
     }
 
+    /// Its last words, of one that ends by itself.
+    pub fn last_words(&mut self) -> Result<Truth> {
+        self.answer()
+    }
+
     /// Whether it did what `events` say, no more and no less.
     pub fn ensure_done(&self, truth: &Truth, events: &[Event]) -> Result<()> {
-        let late_s = truth.late_max_s + SLEEP_MAX_S;
+        let since_s = -self.warm_s;
+        let [early, late] = [truth.at_s - truth.late_max_s - SLEEP_MAX_S, truth.at_s]
+            .map(|until_s| done_by(events, truth.parts.len(), since_s, until_s));
         for (number, made) in truth.parts.iter().enumerate() {
-            let begins_s = -self.warm_s;
-            let scheduled = |until_s: f64| {
-                let is_made = |event: &&Event| {
-                    let is_skipped = event.at_s < begins_s
-                        && event.until_s.is_some_and(|end_s| end_s <= begins_s);
-                    event.part == number && event.at_s <= until_s && !is_skipped
-                };
-                events.iter().filter(is_made).count() as u64
-            };
-            let expected = scheduled(truth.at_s - late_s)..=scheduled(truth.at_s);
+            let [early, late] = [early[number], late[number]];
             ensure!(
-                expected.contains(&made.created),
-                "part {number} made {} instead of {expected:?} by {:.3} s",
-                made.created,
+                (early.created..=late.created).contains(&made.created)
+                    && (early.released..=late.released).contains(&made.released)
+                    && (early.forgotten..=late.forgotten).contains(&made.forgotten),
+                "part {number} is at {made:?}, not at {early:?} to {late:?}, at {:.3} s",
                 truth.at_s
             );
         }
@@ -139,6 +139,23 @@ impl Player {
         self.stdout.read_line(&mut line)?;
         Ok(line.trim_end().to_owned())
     }
+}
+
+/// What is done for each part by a time. What is gone when the player begins to live through its time
+/// is never made.
+fn done_by(events: &[Event], parts: usize, since_s: f64, until_s: f64) -> Vec<Made> {
+    let mut done = vec![Made::default(); parts];
+    let is_made = |event: &&Event| {
+        let is_gone = event.until_s.is_some_and(|end_s| end_s <= since_s);
+        event.at_s <= until_s && !(event.at_s < since_s && is_gone)
+    };
+    for event in events.iter().filter(is_made) {
+        let made = &mut done[event.part];
+        made.created += 1;
+        made.released += u64::from(event.until_s.is_some_and(|end_s| end_s <= until_s));
+        made.forgotten += u64::from(event.is_forgotten);
+    }
+    done
 }
 
 /// Another file for each player of this process.

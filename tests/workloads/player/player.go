@@ -178,11 +178,13 @@ func (p *player) litter(now time.Duration) {
 func (p *player) truth() truth {
 	p.Lock()
 	defer p.Unlock()
+	now := time.Since(p.zero)
 	var usage syscall.Rusage
 	check(syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
 	return truth{
-		AtS:      time.Since(p.zero).Seconds(),
-		LateMaxS: p.late.Seconds(),
+		AtS: now.Seconds(),
+		// What is due and not done yet is late too.
+		LateMaxS: max(p.late, now-p.until()).Seconds(),
 		CPUS:     time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds(),
 		Parts:    append([]counts{}, p.counts...),
 	}
