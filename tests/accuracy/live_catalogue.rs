@@ -147,7 +147,7 @@ fn rates(draw: &mut Draw) -> Vec<Pair> {
     let builds = ["1.26.3-player", "1.26.3-player-pie"];
     // The rate of the kubelet of kubernetes #139823.
     let mut kubelet = Pair::of("0.55 contexts/s", builds, 300.0, (slow, 1));
-    kubelet.durations_s = [300.0, 90.0];
+    kubelet.durations_s = [300.0, 60.0];
     vec![
         kubelet,
         Pair::of("contexts", ["1.21.13-player", "1.24.11-player"], 45.0, (usual, 1)),
@@ -273,8 +273,8 @@ fn bytes(draw: &mut Draw) -> Vec<Pair> {
     let native = piece(What::Native, [32 << 10, 96 << 10]);
     let native_builds = ["1.24.11-player-cgo", "1.26.3-player-cgo"];
     vec![
-        Pair::of("heap only, 1 in 2", ["1.26.3-player", "1.27.3-player"], 75.0, (heap, 2)),
-        Pair::of("native memory only, 1 in 2", native_builds, 75.0, (native, 2)),
+        Pair::of("heap only, 1 in 2", ["1.26.3-player", "1.27.3-player"], 70.0, (heap, 2)),
+        Pair::of("native memory only, 1 in 2", native_builds, 70.0, (native, 2)),
     ]
 }
 
@@ -286,7 +286,7 @@ fn honest_only(draw: &mut Draw) -> Vec<Live> {
     };
     let unheld = part(What::Unheld, random(draw.between(10.0, 40.0)), log_normal(draw));
     let builds = ["1.24.11-player", "1.27.3-player"];
-    let filling = Pair::new("cache that fills up", builds, 75.0, vec![filling]);
+    let filling = Pair::new("cache that fills up", builds, 60.0, vec![filling]);
     let unheld = Pair::of("contexts that nobody holds", builds, 45.0, (unheld, 1));
     [filling, unheld].into_iter().map(|pair| pair.lives(draw)).map(|[_, honest]| honest).collect()
 }
@@ -325,7 +325,7 @@ mod tests {
     /// What starting a program and a trace takes on a slow machine, in seconds.
     const START_S: f64 = 3.0;
     /// All of them, four at once; they end at different times.
-    const WALL_MAX_S: f64 = 740.0;
+    const WALL_MAX_S: f64 = 720.0;
 
     #[test]
     fn the_catalogue_keeps_its_limits_whatever_is_drawn() {
