@@ -177,6 +177,7 @@ impl<'e> Program<'e> {
             natures: self.contexts.natures(),
             holdings: self.contexts.holdings(),
             goroutines: Some(GoroutineMoment { births_s, surveys: HashMap::new() }),
+            pods: None,
         };
         let circumstances = Circumstances {
             contexts_are_probed: true,

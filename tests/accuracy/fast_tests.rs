@@ -1,6 +1,6 @@
 //! The simulation against the schedule: what leaktrace is shown is what happened.
 
-use super::{Answer, Program, State, is_settled, run, schedule, site};
+use super::{Program, run, schedule, site};
 use crate::accuracy::{
     catalogue::{forgets, random},
     scenario::{Scenario, What},
@@ -75,18 +75,4 @@ fn a_plain_leak_is_found_where_it_is() {
 fn a_trace_ends_with_its_program() {
     let ends = Scenario { ends_s: Some(15.5), ..scenario(What::Context) };
     assert_eq!(run(&ends).outcome.ended_s, 15.5);
-}
-
-#[test]
-fn an_answer_is_settled_once_it_has_stood() {
-    let answers = |state, confidence, until_s: u32| -> Vec<Answer> {
-        let at = |at_s| Answer { at_s: f64::from(at_s), state, confidence };
-        (0..=until_s).map(at).collect()
-    };
-    assert!(is_settled(&answers(State::Leak, 0.9, 10)));
-    assert!(!is_settled(&answers(State::Leak, 0.9, 9)));
-    assert!(!is_settled(&answers(State::Leak, 0.7, 30)));
-    assert!(!is_settled(&answers(State::NoLeak, 0.95, 59)));
-    assert!(is_settled(&answers(State::NoLeak, 0.95, 60)));
-    assert!(!is_settled(&answers(State::Suspect, 0.95, 300)));
 }

@@ -26,12 +26,8 @@ use super::{
 
 /// So many are traced at the same time: twice the processors of a small machine, which mostly wait.
 pub const AT_ONCE: usize = 4;
-/// A trace ends by itself once its verdict is settled; else after the longest time.
-const ENDS_WHEN_SETTLED: bool = false;
 /// What is made goes on for so long behind the longest trace, in seconds.
 const TAIL_S: f64 = 20.0;
-/// A trace that ends so many seconds before its limit has ended by itself.
-const LIMIT_SLACK_S: f64 = 2.0;
 /// A player that is later than this, in seconds, did not carry out its schedule.
 const LATE_MAX_S: f64 = 2.0;
 
@@ -114,8 +110,7 @@ pub fn run(live: &Live) -> Result<Ran> {
 
 /// How `leaktrace trace` is to trace it, behind the pid.
 fn arguments(scenario: &Scenario) -> Vec<String> {
-    let limit = if ENDS_WHEN_SETTLED { "--max-duration" } else { "--duration" };
-    vec![limit.to_owned(), format!("{}s", scenario.duration_max_s)]
+    vec!["--at-most".to_owned(), format!("{}s", scenario.duration_max_s)]
 }
 
 /// With all that ends while the player lives through the time before tracing begins, which a schedule
@@ -186,20 +181,13 @@ fn outcome(
         said,
         confidence: number(&verdict["confidence_ratio"])?,
         ended_s,
-        is_settled: ENDS_WHEN_SETTLED && is_before_limit(scenario, ended_s),
+        is_settled: report["window"]["ended_by"] == "settled",
         floor_per_s: compared.floor_per_s,
         found: compared.found,
         missed: compared.missed,
         accused: compared.accused + blame.strangers + usize::from(is_nowhere),
         rate_error: compared.rate_error,
     })
-}
-
-/// Whether a trace that was over after so many seconds had not come to its limit, nor the program to
-/// its end.
-fn is_before_limit(scenario: &Scenario, ended_s: f64) -> bool {
-    let limit_s = scenario.ends_s.unwrap_or(f64::INFINITY).min(scenario.duration_max_s);
-    ended_s < limit_s - LIMIT_SLACK_S
 }
 
 /// The parts that are called leaks. Those that make bytes have no site: they are when the process is,

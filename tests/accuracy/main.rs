@@ -26,6 +26,8 @@ use clap::{Parser, ValueEnum};
 use accuracy::{
     catalogue::{SEED_DEFAULT, catalogue},
     fast::{Run, run},
+    live::{self, Live, Ran},
+    live_catalogue::{live_catalogue, quick},
     outcome::Outcome,
     page::page,
     scenario::Scenario,
@@ -69,6 +71,12 @@ struct Options {
     bench: bool,
 }
 
+impl Options {
+    fn names(&self, scenario: &Scenario) -> bool {
+        self.words.is_empty() || self.words.iter().any(|word| scenario.name.contains(word))
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Only {
     Fast,
@@ -92,9 +100,11 @@ fn judge(options: &Options) -> Result<bool> {
     let scenarios = chosen(options);
     if options.list {
         scenarios.iter().for_each(|scenario| println!("{}", scenario.name));
+        live_scenarios(options).iter().for_each(|live| println!("live: {}", live.scenario.name));
         return Ok(true);
     }
-    let outcomes = run_all(&scenarios, options.why);
+    let mut outcomes = run_all(&scenarios, options.why);
+    outcomes.extend(run_live(&live_scenarios(options), options.why)?);
     let random = run_all(&sweep(sweep_count(options), options.seed), options.why);
     let text = header(options) + &page(&outcomes, &random);
     println!("{text}");
@@ -112,11 +122,38 @@ fn chosen(options: &Options) -> Vec<Scenario> {
     if options.only.is_some_and(|only| only != Only::Fast) {
         return Vec::new();
     }
-    let has_word = |scenario: &Scenario| {
-        options.words.is_empty() || options.words.iter().any(|word| scenario.name.contains(word))
-    };
-    let scenarios = catalogue(options.seed).into_iter().filter(has_word);
+    let scenarios = catalogue(options.seed).into_iter();
+    let scenarios = scenarios.filter(|scenario| options.names(scenario));
     scenarios.step_by(if options.quick { QUICK_EVERY } else { 1 }).collect()
+}
+
+/// The live scenarios to run.
+fn live_scenarios(options: &Options) -> Vec<Live> {
+    if options.only.is_some_and(|only| only != Only::Live) {
+        return Vec::new();
+    }
+    let all = if options.quick { quick(options.seed) } else { live_catalogue(options.seed) };
+    all.into_iter().filter(|live| options.names(&live.scenario)).collect()
+}
+
+/// Runs them, several at a time. One that could not be run at all is an error: its result is missing.
+fn run_live(lives: &[Live], why: bool) -> Result<Vec<Outcome>> {
+    let began = Instant::now();
+    let results = live::run_all(lives, live::AT_ONCE, |live, result| {
+        let said = result.as_ref().map(|ran| format!("{:?}", ran.outcome.said));
+        eprintln!("{}: {}", live.scenario.name, said.unwrap_or_else(|error| format!("{error:#}")));
+    });
+    eprintln!("{} live programs in {:.0} s", lives.len(), began.elapsed().as_secs_f64());
+    let ran = results.into_iter().collect::<Result<Vec<Ran>>>()?;
+    for ran in ran.iter().filter(|ran| why && Worth::of(&ran.outcome) != Worth::Right) {
+        eprintln!(
+            "{}: {:?}\n{:#}",
+            Worth::of(&ran.outcome).word(),
+            ran.outcome,
+            ran.report["verdict"]
+        );
+    }
+    Ok(ran.into_iter().map(|ran| ran.outcome).collect())
 }
 
 fn sweep_count(options: &Options) -> u64 {

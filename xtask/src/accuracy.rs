@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::{
     command::{cargo, run as run_command},
-    paths, setup,
+    go, paths, player, setup, tools, workloads,
 };
 
 /// Arguments of `accuracy`.
@@ -25,9 +25,13 @@ pub struct Args {
 /// An honest program was called leaky, or a leak above the stated floor was missed.
 pub fn run(args: &Args) -> Result<()> {
     setup::rust()?;
+    tools::require_cc()?;
+    for toolchain in go::all_toolchains()? {
+        player::build(&toolchain)?;
+    }
     let mut bench = cargo();
     bench.args(["bench", "--quiet", "-p", "leaktrace", "--bench", "accuracy", "--"]);
-    bench.args(&args.arguments);
+    bench.args(&args.arguments).env("LEAKTRACE_WORKLOADS", workloads::folder());
     if is_whole(&args.arguments) {
         bench.arg("--out").arg(paths::root().join("docs/accuracy.md"));
     }
