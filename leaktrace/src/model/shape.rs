@@ -5,6 +5,7 @@
 use super::{
     Piece, Slope, floor_by_block, mann_kendall, pieces, resolvable_slope,
     shape_parts::{Teeth, median, restart, turns_like_noise, values},
+    slope::SURE_SPANS,
     theil_sen, trend,
 };
 
@@ -14,6 +15,9 @@ const POINTS_MIN: usize = 5;
 const TREND_P: f64 = 0.05;
 /// The same for the few lowest points of what turns often: they were chosen.
 const FLOOR_P: f64 = 0.01;
+/// A trend of so few is surely seen if it exceeds their swing so many times, for a surely seen one
+/// of many points: found by simulation, see the tests.
+const FLOOR_SWINGS: f64 = 2.0;
 /// Teeth are at least this share of what remains when the trend is taken out.
 const TOOTH_RATIO: f64 = 0.4;
 /// A saw-tooth falls at least so often; one that falls once may do so for another reason.
@@ -90,7 +94,7 @@ pub struct Shaped {
     pub p_value: f64,
     /// When its level jumped, in seconds; of steps only.
     pub changes_s: Vec<f64>,
-    /// The slope that could have been told from the noise, per second.
+    /// The slope that is as steep as the noise is wide, per second.
     pub resolvable_per_s: f64,
     /// By how much it swings beside its trend, or is known to.
     pub swing: f64,
@@ -98,6 +102,15 @@ pub struct Shaped {
     pub first: f64,
     /// The last value.
     pub last: f64,
+}
+
+impl Shaped {
+    /// The slowest growth that would surely have been seen, per second; see [`how_long_s`].
+    ///
+    /// [`how_long_s`]: super::how_long_s
+    pub fn detectable_per_s(&self) -> f64 {
+        SURE_SPANS * self.resolvable_per_s
+    }
 }
 
 /// The shape of `points`, which are known to swing by `noise` (from lowest to highest) without
@@ -200,7 +213,8 @@ impl<'a> Look<'a> {
         let lowest = floor_by_block(self.points);
         let Some(floor) = Look::new(&lowest, self.noise) else { return };
         shaped.floor = Some(floor.slope);
-        (shaped.resolvable_per_s, shaped.swing) = (floor.resolvable_per_s, floor.swing);
+        let resolvable_per_s = FLOOR_SWINGS * floor.resolvable_per_s;
+        shaped.resolvable_per_s = shaped.resolvable_per_s.min(resolvable_per_s);
         if floor.has_trend() && floor.p_value < FLOOR_P {
             (shaped.slope, shaped.p_value) = (floor.slope, floor.p_value);
             shaped.shape = match floor.is_growing() {

@@ -10,7 +10,7 @@ const Z_95: f64 = 1.959_964;
 const POINTS_MIN: usize = 5;
 
 /// See [`how_long_s`].
-const SURE_SPANS: f64 = 1.5;
+pub const SURE_SPANS: f64 = 1.5;
 
 /// A slope per second with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq)]

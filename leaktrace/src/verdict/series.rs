@@ -133,7 +133,7 @@ impl SeriesEvidence {
     /// window could have told from its noise, in bytes per second.
     pub fn floor_bytes_per_s(&self) -> Option<f64> {
         let known = self.live_heap.as_ref().or(self.anon_rss.as_ref())?;
-        Some(known.shaped.resolvable_per_s)
+        Some(known.shaped.detectable_per_s())
     }
 }
 

@@ -135,7 +135,7 @@ pub fn shape(series: Series, shaped: &Shaped) -> String {
     match shaped.shape {
         SeriesShape::Flat => format!(
             "{name} does not grow by more than {}/s, which this window could tell",
-            series.figure(shaped.resolvable_per_s)
+            series.figure(shaped.detectable_per_s())
         ),
         SeriesShape::WarmUp => format!("{name} grew by {moved}, but slows down: warm-up"),
         SeriesShape::Steps { count } => format!(
@@ -146,7 +146,7 @@ pub fn shape(series: Series, shaped: &Shaped) -> String {
         SeriesShape::SawTooth { teeth } => format!(
             "{name} rose and fell {teeth} times, and its lowest points do not rise by more than {}/s, \
              which this window could tell",
-            series.figure(shaped.resolvable_per_s)
+            series.figure(shaped.detectable_per_s())
         ),
         SeriesShape::Growing { since_s } => growing(series, shaped, since_s),
         SeriesShape::Falling => format!("{name} shrank by {moved}"),
