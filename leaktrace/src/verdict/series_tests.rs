@@ -15,6 +15,8 @@ const MIB: f64 = 1_048_576.0;
 const STEP_S: f64 = 0.1;
 /// Of the RSS of a collected heap, as `combine` has it.
 const RSS_NOISE_BYTES: f64 = 10.0 * MIB;
+/// So many the history keeps as they come; of more it keeps the late ones.
+const READINGS_MAX: u32 = 120;
 /// `forcegcperiod`.
 const FORCED_S: f64 = 120.0;
 
@@ -114,7 +116,7 @@ impl Go {
         }
     }
 
-    /// Ten minutes have passed before the trace. It reads every 3 s.
+    /// Ten minutes have passed before the trace. It reads every 3 s, or `READINGS_MAX` times.
     fn history(&self) -> History {
         let at =
             |s: f64| Instant { monotonic_ns: (s * 1e9) as u64 + 1, wall: SystemTime::UNIX_EPOCH };
@@ -129,11 +131,13 @@ impl Go {
         heap.collected_s = -FORCED_S * draw();
         let mut history = History::new(at(0.0));
         let mut ticks = 5000.0;
-        for step in 0..=(self.window_s / STEP_S) as u32 {
+        let steps = (self.window_s / STEP_S) as u32;
+        let every = (steps / READINGS_MAX).max(30);
+        for step in 0..=steps {
             let at_s = f64::from(step) * STEP_S;
             self.step(&mut heap, at_s, draw());
             ticks += (self.cpus)(at_s) * 100.0 * STEP_S * (0.8 + 0.4 * draw());
-            if step % 30 == 0 {
+            if step % every == 0 {
                 let rss = heap.resident + (self.native)(at_s) + 0.2 * draw();
                 history.push(Snapshot {
                     at: at(at_s),
