@@ -118,11 +118,24 @@ impl LifeCounts<'_> {
         made / self.each
     }
 
+    /// How many of a cohort are alive at the end of the window for each that was seen to end, if
+    /// they live for `age_s`.
+    fn passing_each(&self, cohort: f64, age_s: f64) -> f64 {
+        let seen = self.made_by(self.window_s - age_s);
+        ((cohort - seen) / seen.max(1.0)).max(0.0)
+    }
+
     /// See [`super::Survival::follow_up_p`]; here the time that was watched is the window, and
-    /// ends are known by their buckets, in which most are near the floor.
+    /// ends are known by their buckets only. The last of d ends that lie anywhere between two
+    /// powers of two is expected near the upper one for many and anywhere for one, which is taken
+    /// for the earliest.
     fn is_followed_up(&self) -> bool {
         let Some(last) = self.ended.iter().rposition(|count| *count > 0) else { return false };
-        let from_s = 2.0 * last.checked_sub(1).map_or(0.0, bucket_ceiling_s) - self.window_s;
+        let floor_s = last.checked_sub(1).map_or(0.0, bucket_ceiling_s);
+        let ends = self.ended[last] as f64;
+        let width = bucket_ceiling_s(last).min(self.window_s) / floor_s.max(f64::MIN_POSITIVE);
+        let last_s = floor_s * width.max(1.0).powf((ends - 1.0) / (ends + 1.0));
+        let from_s = 2.0 * last_s - self.window_s;
         let late = count_at_least(self.ended, from_s.max(0.0));
         let first = if from_s <= 0.0 { self.ended.first().copied().unwrap_or(0) } else { 0 };
         let lives = self.ended.iter().sum::<u64>() as f64 + self.births_s.len() as f64;
@@ -154,15 +167,12 @@ impl Look {
         let buckets = counts.ended.iter().enumerate().take(last.map_or(0, |last| last + 2));
         for (bucket, ends) in buckets {
             let floor_s = bucket.checked_sub(1).map_or(0.0, bucket_ceiling_s);
-            // A lifetime at which nothing could have been seen to end was not this long.
+            // What was seen to end was not longer than the window.
             let ceiling_s = bucket_ceiling_s(bucket).min(counts.window_s);
             if floor_s < horizon_s || floor_s >= ceiling_s {
                 continue;
             }
-            let each = |age_s: f64| {
-                let seen = counts.made_by(counts.window_s - age_s);
-                ((cohort - seen) / seen.max(1.0)).max(0.0)
-            };
+            let each = |age_s| counts.passing_each(cohort, age_s);
             let (ends, middle) = (*ends as f64, each((floor_s * ceiling_s).sqrt()));
             passing[0] += ends * middle;
             passing[1] += ends * each(floor_s);

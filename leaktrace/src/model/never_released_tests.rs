@@ -108,7 +108,8 @@ fn the_leak_rate_is_unbiased_for_total_and_for_partial_leaks() {
             }
             let bias = found / truth - 1.0;
             println!("{lifetime:?} 1/{keep}: told {told}, bias {bias:+.4}, covered {covered}");
-            assert_eq!(told, SEEDS, "{lifetime:?} 1/{keep}");
+            // Two late ends of many may be the first of more.
+            assert!(told >= SEEDS * 85 / 100, "{lifetime:?} 1/{keep}: told {told}");
             assert!(bias.abs() < 0.05, "{lifetime:?} 1/{keep}: {bias:+.4}");
             assert!(covered >= told * 93 / 100, "{lifetime:?} 1/{keep}: {covered} of {told}");
         }
@@ -127,4 +128,15 @@ fn what_does_not_leak_has_a_low_end_of_nothing() {
         println!("{lifetime:?}: {above} of 300 have a low end above 0");
         assert!(above <= 15, "{lifetime:?}: {above} of 300 seem to leak");
     }
+}
+
+/// Two in nine of these outlive the window: no count tells them from what leaks.
+#[test]
+fn lives_as_long_as_the_window_have_no_leak_rate() {
+    let told = (0..300u64).filter(|seed| {
+        let window = Window::new(*seed, 50.0, 0, Lifetime::Exponential(40.0));
+        leak_rate(&window.counts()).is_some()
+    });
+    let told = told.count();
+    assert!(told <= 3, "{told} of 300");
 }

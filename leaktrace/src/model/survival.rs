@@ -26,6 +26,10 @@ impl Life {
     pub const fn new(age_s: f64, ended: bool) -> Self {
         Self { age_s, ended, entered_s: 0.0, weight: 1.0 }
     }
+
+    fn is_sound(&self) -> bool {
+        self.age_s.is_finite() && self.entered_s.is_finite() && self.weight > 0.0
+    }
 }
 
 /// The share that lives on, after an age at which some ended.
@@ -51,10 +55,7 @@ impl Survival {
     /// (1980), 1.3. Where that has no width (none ended, or all), the binomial one of Clopper and
     /// Pearson takes its place. What is not finite is left out.
     pub fn of(lives: &[Life]) -> Self {
-        let sound = |life: &&Life| {
-            life.age_s.is_finite() && life.entered_s.is_finite() && life.weight > 0.0
-        };
-        let mut lives: Vec<_> = lives.iter().filter(sound).copied().collect();
+        let mut lives: Vec<_> = lives.iter().filter(|life| life.is_sound()).copied().collect();
         lives.sort_by(|one, other| one.age_s.total_cmp(&other.age_s));
         let mut survival = Self {
             steps: Vec::new(),

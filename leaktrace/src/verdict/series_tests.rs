@@ -80,6 +80,10 @@ struct Heap {
     collected_s: f64,
 }
 
+fn at(s: f64) -> Instant {
+    Instant { monotonic_ns: (s * 1e9) as u64 + 1, wall: SystemTime::UNIX_EPOCH }
+}
+
 impl Go {
     fn goal(&self, heap: &Heap) -> f64 {
         if self.gc_percent < 0 {
@@ -116,10 +120,25 @@ impl Go {
         }
     }
 
+    fn snapshot(&self, heap: &Heap, at_s: f64, ticks: f64, random: f64) -> Snapshot {
+        let rss = heap.resident + (self.native)(at_s) + 0.2 * random;
+        Snapshot {
+            at: at(at_s),
+            process: ProcessSample {
+                rss_anon_bytes: Some((rss * MIB) as u64 & !4095),
+                cpu_ticks: Some(ticks as u64),
+                threads: Some(12),
+                ..ProcessSample::default()
+            },
+            node: NodeSample::default(),
+            cgroup: None,
+            contexts: None,
+            runtime: Some(self.counters(heap, at_s)),
+        }
+    }
+
     /// Ten minutes have passed before the trace. It reads every 3 s, or `READINGS_MAX` times.
     fn history(&self) -> History {
-        let at =
-            |s: f64| Instant { monotonic_ns: (s * 1e9) as u64 + 1, wall: SystemTime::UNIX_EPOCH };
         let mut random = uniform(self.seed);
         let mut draw = move || random.next().unwrap();
         let live = (self.live)(0.0);
@@ -138,20 +157,7 @@ impl Go {
             self.step(&mut heap, at_s, draw());
             ticks += (self.cpus)(at_s) * 100.0 * STEP_S * (0.8 + 0.4 * draw());
             if step % every == 0 {
-                let rss = heap.resident + (self.native)(at_s) + 0.2 * draw();
-                history.push(Snapshot {
-                    at: at(at_s),
-                    process: ProcessSample {
-                        rss_anon_bytes: Some((rss * MIB) as u64 & !4095),
-                        cpu_ticks: Some(ticks as u64),
-                        threads: Some(12),
-                        ..ProcessSample::default()
-                    },
-                    node: NodeSample::default(),
-                    cgroup: None,
-                    contexts: None,
-                    runtime: Some(self.counters(&heap, at_s)),
-                });
+                history.push(self.snapshot(&heap, at_s, ticks, draw()));
             }
         }
         history
@@ -335,8 +341,7 @@ fn a_restart_is_no_growth() {
 
 #[test]
 fn without_readings_nothing_is_said() {
-    let now = Instant { monotonic_ns: 1, wall: SystemTime::UNIX_EPOCH };
-    let evidence = SeriesEvidence::of(&History::new(now), 0.0, None);
+    let evidence = SeriesEvidence::of(&History::new(at(0.0)), 0.0, None);
     assert_eq!((evidence.anon_rss, evidence.live_heap, evidence.load), (None, None, None));
     assert_eq!((evidence.threads, evidence.goroutines), (None, None));
 }
