@@ -1,11 +1,14 @@
 //! A bounded series of snapshots: snapshots in, aligned series out.
 //!
-//! When the bound is reached, every other point is dropped, so a day's trace costs the same
-//! memory as a minute's and still spans the whole window. Non-goals: interpreting the series.
+//! When the bound is reached, every other point is dropped, and of those to come as many are kept, so
+//! a day's trace costs the same memory as a minute's and still spans the whole window, evenly. Non-goals: interpreting the series.
 
 mod goroutines;
+mod spacing;
 
 use std::collections::HashMap;
+
+use spacing::{Spacing, Step};
 
 pub use goroutines::{GoroutineHistory, GoroutineSeries, LABELS_MAX};
 
@@ -65,6 +68,7 @@ pub struct History {
     sites: HashMap<u64, SiteSeries>,
     contexts: Option<ContextSample>,
     goroutines: GoroutineHistory,
+    spacing: Spacing,
     snapshots: u64,
 }
 
@@ -72,7 +76,8 @@ impl History {
     /// Begins at `start`, with nothing seen.
     pub fn new(start: Instant) -> Self {
         let (points, sites, goroutines) = Default::default();
-        Self { start, end: start, points, sites, contexts: None, goroutines, snapshots: 0 }
+        let spacing = Spacing::new(POINTS_MAX);
+        Self { start, end: start, points, sites, contexts: None, goroutines, spacing, snapshots: 0 }
     }
 
     /// Adds a reading of the goroutines, which may be taken less often than snapshots.
@@ -82,8 +87,10 @@ impl History {
 
     /// Adds a snapshot.
     pub fn push(&mut self, snapshot: Snapshot) {
-        if self.points.len() == POINTS_MAX {
-            self.thin_out();
+        match self.spacing.next(self.points.len()) {
+            Step::Add => {}
+            Step::Replace => self.drop_newest(),
+            Step::Thin => self.thin_out(),
         }
         let Snapshot { at, process, node, cgroup, contexts, runtime } = snapshot;
         let at_s = at.seconds_since(&self.start);
@@ -111,6 +118,14 @@ impl History {
             series.created.push(sample.created);
             series.outstanding.push(sample.outstanding);
             series.latest = sample;
+        }
+    }
+
+    fn drop_newest(&mut self) {
+        self.points.pop();
+        for series in self.sites.values_mut() {
+            series.created.pop();
+            series.outstanding.pop();
         }
     }
 
@@ -242,6 +257,9 @@ mod tests {
         }
         let times = history.times_s();
         assert!(times.len() <= POINTS_MAX && times.len() > POINTS_MAX / 2 - 2);
+        // Also of the late part no more is kept than of the early one.
+        let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps[..gaps.len() - 1].iter().all(|gap| *gap == gaps[0]), "{gaps:?}");
         assert_eq!((times[0], times[times.len() - 1]), (0.0, 999.0));
         let expected: Vec<u64> = times.iter().map(|t| *t as u64).collect();
         assert_eq!(history.sites()[&1].created, expected);

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{POINTS_MAX, keep_even};
+use super::{POINTS_MAX, Spacing, Step, keep_even};
 use crate::{
     memory::goroutines::{Creation, Label, Lost},
     snapshot::{GoroutineSample, GoroutineSiteSample},
@@ -33,7 +33,7 @@ pub struct GoroutineSeries {
 }
 
 /// The series.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct GoroutineHistory {
     times_s: Vec<f64>,
     live: Vec<u64>,
@@ -46,6 +46,29 @@ pub struct GoroutineHistory {
     newest_id: u64,
     lost: Lost,
     readings: u64,
+    spacing: Spacing,
+}
+
+impl Default for GoroutineHistory {
+    /// Nothing was read yet.
+    fn default() -> Self {
+        let (times_s, live, sites, labels, values, other_labels) = Default::default();
+        let (first_id, newest_id, lost, readings) = Default::default();
+        let spacing = Spacing::new(POINTS_MAX);
+        Self {
+            times_s,
+            live,
+            sites,
+            labels,
+            values,
+            other_labels,
+            first_id,
+            newest_id,
+            lost,
+            readings,
+            spacing,
+        }
+    }
 }
 
 /// Goroutines that are not in a reading.
@@ -56,8 +79,10 @@ const fn missing(lost: &Lost) -> u64 {
 
 impl GoroutineHistory {
     pub(super) fn push(&mut self, at_s: f64, sample: GoroutineSample) {
-        if self.times_s.len() == POINTS_MAX {
-            self.thin_out();
+        match self.spacing.next(self.times_s.len()) {
+            Step::Add => {}
+            Step::Replace => self.drop_newest(),
+            Step::Thin => self.thin_out(),
         }
         let before = self.times_s.len();
         self.times_s.push(at_s);
@@ -108,6 +133,20 @@ impl GoroutineHistory {
         // Keys without a kept value are not worth an entry.
         self.values.retain(|_, values| *values > 0);
         self.other_labels.push(other);
+    }
+
+    fn drop_newest(&mut self) {
+        self.times_s.pop();
+        self.live.pop();
+        self.other_labels.pop();
+        for series in self.labels.values_mut() {
+            series.pop();
+        }
+        for series in self.sites.values_mut() {
+            series.live.pop();
+            series.started.pop();
+            series.ended_before.pop();
+        }
     }
 
     fn thin_out(&mut self) {

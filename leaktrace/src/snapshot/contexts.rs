@@ -132,7 +132,7 @@ fn site_sample(read: &SiteReadout, shift: u64) -> SiteSample {
     let (released, collected, outstanding) = if shift == 0 {
         (counters.released, counters.collected, alive)
     } else {
-        scaled(counters, alive << shift, tracked, dead + evicted)
+        scaled(counters, alive << shift, tracked)
     };
     SiteSample {
         created: counters.created,
@@ -146,15 +146,15 @@ fn site_sample(read: &SiteReadout, shift: u64) -> SiteSample {
 /// Released, collected and outstanding of all, from the tracked ones: what is alive now is scaled
 /// up, and the dead are shared out between released and collected as the tracked ones are.
 /// (Scaling releases themselves would be far noisier: few addresses serve many short lives.)
-fn scaled(counters: &SiteCounters, alive: u64, tracked: u64, gone: u64) -> (u64, u64, u64) {
+fn scaled(counters: &SiteCounters, alive: u64, tracked: u64) -> (u64, u64, u64) {
     let created = counters.created;
     let dead = counters.released + counters.collected;
     if tracked == 0 {
         // None fell into the sample: only that they were created is known.
         return (0, 0, 0);
     }
-    if gone == 0 {
-        // No tracked context has gone: nothing says that any other has.
+    if dead == 0 {
+        // No tracked context has ended: nothing says that any other has. (What was evicted lives on.)
         return (0, 0, created);
     }
     let outstanding = alive.min(created);
@@ -207,7 +207,7 @@ mod tests {
     fn a_sampled_leak_is_not_taken_for_collected() {
         // 591 of 9,000 is sampling error, not the garbage collector's work.
         let sample = site_sample(&readout(9000, 1100, [0, 0, 50]), 3);
-        assert_eq!(sample.collected, 0);
+        assert_eq!((sample.released, sample.collected, sample.outstanding), (0, 0, 9000));
         let untouched = site_sample(&readout(9000, 1100, [0; 3]), 3);
         assert_eq!((untouched.released, untouched.outstanding), (0, 9000));
     }
