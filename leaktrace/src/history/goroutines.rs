@@ -71,12 +71,6 @@ impl Default for GoroutineHistory {
     }
 }
 
-/// Goroutines that are not in a reading.
-const fn missing(lost: &Lost) -> u64 {
-    let slots = lost.slots_beyond_limit.saturating_add(lost.slots_unreadable);
-    slots.saturating_add(lost.invalid).saturating_add(lost.torn)
-}
-
 impl GoroutineHistory {
     pub(super) fn push(&mut self, at_s: f64, sample: GoroutineSample) {
         match self.spacing.next(self.times_s.len()) {
@@ -92,7 +86,7 @@ impl GoroutineHistory {
             self.first_id = sample.newest_id;
         }
         self.newest_id = sample.newest_id;
-        if missing(&sample.lost) >= missing(&self.lost) {
+        if sample.lost.unread() >= self.lost.unread() {
             self.lost = sample.lost;
         }
         for (site, latest) in sample.sites {

@@ -1,4 +1,5 @@
-//! Starts and ends of goroutines as the probes saw them: counts in, rates and creators by site out.
+//! Starts and ends of goroutines as the probes saw them: counts in, rates and creators by site out,
+//! and how far they agree with the goroutines that memory showed.
 //!
 //! Non-goals: which goroutines are alive.
 
@@ -9,12 +10,15 @@ use serde::Serialize;
 use super::goroutine_sites::GoroutineSites;
 use crate::{
     binary::Frame,
-    snapshot::{CreatorStack, GoroutineRates, Rate},
+    memory::goroutines::Creation,
+    snapshot::{CreatorStack, GoroutineRates, Rate, Reconciled, SiteChange, SiteRates},
     symbolize::Symbolizer,
 };
 
 /// Call chains shown of a site: those that start most.
 const CREATORS_MAX: usize = 4;
+/// Under which reason differences are counted among the losses.
+const UNRECONCILED: &str = "unreconciled";
 
 /// What the probes counted, all sites together.
 #[derive(Debug, Clone, Serialize)]
@@ -35,8 +39,55 @@ pub struct RatesSection {
     pub cost_ratio: f64,
     /// Why nothing is counted any more.
     pub failure: Option<String>,
-    /// Losses by reason.
+    /// Whether the living changed as starts and ends say, all sites together; null where that could
+    /// not be compared: while time is sampled, or in a trace of few readings.
+    pub reconciled: Option<ReconciledSection>,
+    /// Losses by reason; `unreconciled` are starts or ends that memory shows and no probe saw.
     pub lost: BTreeMap<String, u64>,
+}
+
+/// How far starts and ends agree with the goroutines that memory showed, over the same span.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReconciledSection {
+    /// From the first comparison to the last.
+    pub seconds: f64,
+    /// By how much the living changed.
+    #[serde(flatten)]
+    pub change: ChangeSection,
+    /// Of what is unexplained, events that were lost, at least.
+    pub lost: u64,
+}
+
+/// By how much the living changed, seen from both sides.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct ChangeSection {
+    /// By the goroutines that memory showed.
+    pub by_memory: i64,
+    /// By the probes: starts less ends.
+    pub by_probes: i64,
+    /// Starts and ends while memory was read, which may be in one of both only.
+    pub in_between: u64,
+    /// By how much more both differ. Of a site: positive where more are alive than the probes say;
+    /// of all: the sum of the sites, without signs.
+    pub unexplained: i64,
+}
+
+impl From<SiteChange> for ChangeSection {
+    fn from(change: SiteChange) -> Self {
+        let SiteChange { of_living, of_probes, in_between, unexplained } = change;
+        Self { by_memory: of_living, by_probes: of_probes, in_between, unexplained }
+    }
+}
+
+/// What the probes counted.
+#[derive(Debug, Clone, Copy)]
+pub struct RatesFindings<'a> {
+    /// Starts and ends.
+    pub rates: &'a GoroutineRates,
+    /// Since the probes were there.
+    pub seconds: f64,
+    /// How far they agree with memory, and over how many seconds that was compared.
+    pub reconciled: Option<&'a (Reconciled, f64)>,
 }
 
 /// What the probes counted at one site.
@@ -50,6 +101,8 @@ pub struct SiteRatesSection {
     pub ended_per_s: f64,
     /// Standard error of it.
     pub ended_error_per_s: f64,
+    /// Whether its living changed as they say; null where that could not be compared.
+    pub reconciled: Option<ChangeSection>,
     /// Who starts them, most first.
     pub creators: Vec<Creator>,
 }
@@ -64,42 +117,70 @@ pub struct Creator {
 }
 
 impl GoroutineSites {
-    /// Adds what the probes counted in `seconds`.
-    pub fn add_rates(
-        &mut self,
-        rates: &GoroutineRates,
-        seconds: f64,
-        symbolizer: &mut Symbolizer<'_>,
-    ) {
-        let per_s = |value: f64| if seconds > 0.0 { value / seconds } else { 0.0 };
-        let sum = |of: fn(&crate::snapshot::SiteRates) -> Rate| {
-            let placed: f64 = rates.sites.values().map(|site| of(site).estimate).sum();
-            per_s(placed + of(&rates.unplaced).estimate)
-        };
-        let unplaced = rates.unplaced.started.estimate + rates.unplaced.ended.estimate;
-        self.rates = Some(RatesSection {
-            how: how(rates),
-            seconds,
-            started_per_s: sum(|site| site.started),
-            ended_per_s: sum(|site| site.ended),
-            unplaced_per_s: per_s(unplaced),
-            probe_hits: rates.probe_hits,
-            cost_ratio: per_s(rates.cost_ns as f64 / 1e9),
-            failure: rates.failure.clone(),
-            lost: rates.lost.iter().map(|(why, n)| (why.name().to_owned(), *n)).collect(),
-        });
+    /// Adds what the probes counted, also at sites where no reading saw a goroutine.
+    pub fn add_rates(&mut self, found: &RatesFindings<'_>, symbolizer: &mut Symbolizer<'_>) {
+        self.rates = Some(section(found));
         for site in &mut self.sites {
             let Some(creation) = site.creation else { continue };
-            let counted = rates.site(creation);
-            let chains = rates.stacks.values().filter(|stack| stack.site == creation);
-            site.rates = Some(SiteRatesSection {
-                started_per_s: per_s(counted.started.estimate),
-                started_error_per_s: per_s(counted.started.error),
-                ended_per_s: per_s(counted.ended.estimate),
-                ended_error_per_s: per_s(counted.ended.error),
-                creators: creators(chains, seconds, symbolizer),
-            });
+            site.rates = Some(site_section(found, creation, symbolizer));
         }
+        self.add_brief(found, symbolizer);
+    }
+}
+
+/// All sites together.
+fn section(found: &RatesFindings<'_>) -> RatesSection {
+    let RatesFindings { rates, seconds, reconciled } = *found;
+    let per_s = |value: f64| found.per_s(value);
+    let sum = |of: fn(&SiteRates) -> Rate| {
+        let placed: f64 = rates.sites.values().map(|site| of(site).estimate).sum();
+        per_s(placed + of(&rates.unplaced).estimate)
+    };
+    let unplaced = rates.unplaced.started.estimate + rates.unplaced.ended.estimate;
+    let mut lost: BTreeMap<_, _> =
+        rates.lost.iter().map(|(why, n)| (why.name().to_owned(), *n)).collect();
+    let unreconciled = reconciled.map(|(found, _)| found.lost).filter(|lost| *lost > 0);
+    lost.extend(unreconciled.map(|count| (UNRECONCILED.to_owned(), count)));
+    RatesSection {
+        how: how(rates),
+        seconds,
+        started_per_s: sum(|site| site.started),
+        ended_per_s: sum(|site| site.ended),
+        unplaced_per_s: per_s(unplaced),
+        probe_hits: rates.probe_hits,
+        cost_ratio: per_s(rates.cost_ns as f64 / 1e9),
+        failure: rates.failure.clone(),
+        reconciled: reconciled.map(|(found, seconds)| ReconciledSection {
+            seconds: *seconds,
+            change: found.total.into(),
+            lost: found.lost,
+        }),
+        lost,
+    }
+}
+
+/// One site.
+pub(super) fn site_section(
+    found: &RatesFindings<'_>,
+    creation: Creation,
+    symbolizer: &mut Symbolizer<'_>,
+) -> SiteRatesSection {
+    let counted = found.rates.site(creation);
+    let chains = found.rates.stacks.values().filter(|stack| stack.site == creation);
+    let change = found.reconciled.and_then(|(found, _)| found.sites.get(&creation));
+    SiteRatesSection {
+        started_per_s: found.per_s(counted.started.estimate),
+        started_error_per_s: found.per_s(counted.started.error),
+        ended_per_s: found.per_s(counted.ended.estimate),
+        ended_error_per_s: found.per_s(counted.ended.error),
+        reconciled: change.map(|change| (*change).into()),
+        creators: creators(chains, found, symbolizer),
+    }
+}
+
+impl RatesFindings<'_> {
+    fn per_s(&self, value: f64) -> f64 {
+        if self.seconds > 0.0 { value / self.seconds } else { 0.0 }
     }
 }
 
@@ -124,13 +205,13 @@ fn how(rates: &GoroutineRates) -> String {
 
 fn creators<'s>(
     chains: impl Iterator<Item = &'s CreatorStack>,
-    seconds: f64,
+    found: &RatesFindings<'_>,
     symbolizer: &mut Symbolizer<'_>,
 ) -> Vec<Creator> {
     let mut chains: Vec<_> = chains.collect();
     chains.sort_by_key(|stack| (Reverse(stack.started.seen), &stack.pcs));
     let creator = |stack: &&CreatorStack| Creator {
-        started_per_s: if seconds > 0.0 { stack.started.estimate / seconds } else { 0.0 },
+        started_per_s: found.per_s(stack.started.estimate),
         frames: symbolizer.frames(&stack.pcs),
     };
     chains.iter().take(CREATORS_MAX).map(creator).collect()

@@ -3,7 +3,10 @@
 //!
 //! Non-goals: judging; one look at all goroutines (`inspection` has it).
 
-use std::{cmp::Reverse, collections::HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap},
+};
 
 use serde::Serialize;
 
@@ -50,8 +53,11 @@ pub struct GoroutineSites {
     pub numbers_given: u64,
     /// How many `go` statements were seen.
     pub sites_total: u64,
-    /// Those that leak or grow, then the largest.
+    /// Those that leak or grow, then the largest; last such as only the probes saw.
     pub sites: Vec<GoroutineSite>,
+    /// Those that a reading saw, also such as have no row.
+    #[serde(skip)]
+    pub seen: BTreeSet<Creation>,
     /// Profiler labels, those that grow first.
     pub labels: Vec<LabelGrowth>,
     /// Goroutines with labels that have no row; who has two counts twice.
@@ -121,7 +127,8 @@ pub struct GoroutineSite {
     pub rates: Option<SiteRatesSection>,
     /// What such goroutines are known for, the most specific first: advice, not evidence.
     pub advice: Vec<Advice>,
-    /// clean, recent, stopped, unresolved, released_late, never_released, leak, not_judged.
+    /// clean, recent, stopped, unresolved, released_late, never_released, leak, not_judged; brief: no
+    /// reading saw one, so started and ended are by the probes.
     pub verdict: &'static str,
 }
 
@@ -219,6 +226,7 @@ pub fn goroutine_sites(
         started: history.sites().values().map(|series| series.latest.started).sum(),
         numbers_given: history.numbers_given(),
         sites_total: sites.len() as u64,
+        seen: history.sites().keys().copied().collect(),
         sites: sites
             .into_iter()
             .take(ROWS_MAX)
@@ -333,7 +341,6 @@ fn named(
     GoroutineSite {
         // `go f(x)` with a variable f begins in a wrapper, which has no name.
         start: row.start.filter(named).or_else(|| outermost(&stacks)),
-
         ages: Ages {
             before: survey.before,
             by_age: bounds.zip(&survey.by_age).map(class).collect(),

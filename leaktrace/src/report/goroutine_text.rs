@@ -1,6 +1,8 @@
 //! The goroutines of a trace on a terminal: what leaks, and a short table.
 
 use super::{
+    goroutine_brief::BRIEF,
+    goroutine_rates::{RatesSection, ReconciledSection},
     goroutine_sites::{GoroutineSite, GoroutineSites, GoroutineStack},
     text::{BOLD, COLUMNS, DIM, advice::advice, head, line, placed, short, tail, wrap},
 };
@@ -13,6 +15,8 @@ use crate::{
 const SITES_MAX: usize = 8;
 /// Of these, such as neither leak nor grow.
 const LARGEST_MAX: usize = 3;
+/// Of these, such as only the probes saw.
+const BRIEF_MAX: usize = 2;
 /// Leaks that are told in detail.
 const LEAKS_MAX: usize = 3;
 /// Labels that are shown.
@@ -106,9 +110,11 @@ pub fn table(out: &mut String, goroutines: &GoroutineSites) {
         "GOROUTINES by go statement", "live", "started", "ended", "grows/s", "stacks", "verdict"
     );
     line(out, &format!("{BOLD}{head}{BOLD:#}"));
-    let (restless, calm): (Vec<_>, Vec<_>) =
-        goroutines.sites.iter().partition(|site| is_restless(site));
-    let rows = restless.iter().take(SITES_MAX).chain(calm.iter().take(LARGEST_MAX)).take(SITES_MAX);
+    let (brief, read): (Vec<_>, Vec<_>) =
+        goroutines.sites.iter().partition(|site| site.verdict == BRIEF);
+    let (restless, calm): (Vec<_>, Vec<_>) = read.into_iter().partition(|site| is_restless(site));
+    let rows = restless.iter().take(SITES_MAX).chain(calm.iter().take(LARGEST_MAX));
+    let rows = rows.chain(brief.iter().take(BRIEF_MAX)).take(SITES_MAX);
     let shown = rows.map(|site| row(out, site)).count() as u64;
     if goroutines.sites_total > shown {
         let more = goroutines.sites_total - shown;
@@ -116,17 +122,7 @@ pub fn table(out: &mut String, goroutines: &GoroutineSites) {
     }
     labels(out, goroutines);
     if let Some(rates) = &goroutines.rates {
-        let (started, ended) = (rate(rates.started_per_s), rate(rates.ended_per_s));
-        let cost = rates.cost_ratio * 100.0;
-        let failed = rates.failure.as_ref().map_or_else(String::new, |why| format!("; {why}"));
-        let how = &rates.how;
-        wrap(
-            out,
-            "   ",
-            &format!(
-                "by the probes {started} started/s, {ended} ended/s, {how}; they cost {cost:.2} % of a CPU{failed}"
-            ),
-        );
+        probes(out, rates);
     }
     let growth = goroutines.growth_per_s.map_or_else(|| "-".to_owned(), rate);
     wrap(
@@ -139,6 +135,37 @@ pub fn table(out: &mut String, goroutines: &GoroutineSites) {
         ),
     );
     out.push('\n');
+}
+
+/// What the probes counted, what they cost, and whether memory agrees.
+fn probes(out: &mut String, rates: &RatesSection) {
+    let (started, ended) = (rate(rates.started_per_s), rate(rates.ended_per_s));
+    let cost = rates.cost_ratio * 100.0;
+    let failed = rates.failure.as_ref().map_or_else(String::new, |why| format!("; {why}"));
+    let agrees = rates.reconciled.as_ref().map_or_else(String::new, agreement);
+    let how = &rates.how;
+    wrap(
+        out,
+        "   ",
+        &format!(
+            "by the probes {started} started/s, {ended} ended/s, {how}; they cost {cost:.2} % of a \
+             CPU{agrees}{failed}"
+        ),
+    );
+}
+
+fn agreement(reconciled: &ReconciledSection) -> String {
+    let ReconciledSection { seconds: span_s, change, lost } = reconciled;
+    let span = seconds(*span_s);
+    let both = format!(
+        "in {span} {:+} alive, {:+} by starts less ends",
+        change.by_memory, change.by_probes
+    );
+    match (change.unexplained, *lost) {
+        (0, _) => format!("; memory agrees: {both}"),
+        (more, 0) => format!("; {both}: {more} more than can have happened while memory was read"),
+        (_, lost) => format!("; memory does not agree: {both}; at least {lost} were lost"),
+    }
 }
 
 fn is_restless(site: &GoroutineSite) -> bool {

@@ -5,6 +5,7 @@
 mod build;
 mod diagnosis;
 mod goroutine_advice;
+mod goroutine_brief;
 mod goroutine_rates;
 mod goroutine_sites;
 mod goroutine_text;
@@ -21,7 +22,9 @@ mod text;
 
 pub use build::{Inputs, NamedSite, build};
 pub use diagnosis::{Answer, Check, Diagnosis, Lookup, Place, Probe, Variable};
-pub use goroutine_rates::{Creator, RatesSection, SiteRatesSection};
+pub use goroutine_rates::{
+    ChangeSection, Creator, RatesFindings, RatesSection, ReconciledSection, SiteRatesSection,
+};
 pub use goroutine_sites::{
     AgeClass, Ages, Ends, GoroutineFindings, GoroutineSite, GoroutineSites, GoroutineStack,
     GoroutineState, LabelGrowth, goroutine_sites,

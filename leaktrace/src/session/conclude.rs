@@ -85,7 +85,7 @@ impl Conclusion<'_> {
         let mut section = goroutines::section(known, verdict, &found.history, &mut symbolizer);
         section.advise(self.families, self.executable.program());
         if let Some(rates) = &found.rates {
-            section.add_rates(&rates.rates, rates.seconds, &mut symbolizer);
+            section.add_rates(&rates.findings(), &mut symbolizer);
         }
         Some(section)
     }

@@ -111,7 +111,7 @@ impl<'e> GoroutineWatch<'e> {
             Err(_) if self.last.is_some() && watch.state() != State::Running => return Ok(None),
             Err(why) => return Err(why),
         };
-        self.name_starts(watch, &goroutines);
+        self.name_starts(watch, goroutines.list.iter().map(|one| one.start_pc).collect());
         let is_system = &self.is_system;
         let sample = self.tracker.observe(at.monotonic_ns, &goroutines, &mut |one| {
             !is_system.get(&one.start_pc).copied().unwrap_or(false)
@@ -127,9 +127,15 @@ impl<'e> GoroutineWatch<'e> {
         Ok(Some(sample))
     }
 
+    /// Whether the program starts goroutines at `site`, and not the runtime for itself, nor C that
+    /// calls Go: that is no `go` statement.
+    pub fn is_own(&mut self, watch: &Watch, site: Creation) -> bool {
+        self.name_starts(watch, vec![site.start_pc]);
+        site.creator_pc != 0 && !self.is_system.get(&site.start_pc).copied().unwrap_or(false)
+    }
+
     /// Finds out which first functions are the runtime's own, of those that are new.
-    fn name_starts(&mut self, watch: &Watch, goroutines: &Goroutines) {
-        let mut new: Vec<_> = goroutines.list.iter().map(|one| one.start_pc).collect();
+    fn name_starts(&mut self, watch: &Watch, mut new: Vec<u64>) {
         new.sort_unstable();
         new.dedup();
         new.retain(|start| !self.is_system.contains_key(start));

@@ -30,8 +30,8 @@ use crate::{
     probe::Unavailable,
     report::PodsSection,
     snapshot::{
-        CgroupSample, ContextSample, Hierarchies, HolderSample, Instant, NodeSample, ProcessSample,
-        Snapshot,
+        CgroupSample, ContextSample, GoroutineSample, Hierarchies, HolderSample, Instant,
+        NodeSample, ProcessSample, Snapshot,
     },
     target::{State, Watch},
     verdict::Moment,
@@ -157,6 +157,15 @@ impl<'e> Sampler<'e> {
         }
     }
 
+    /// Compares starts and ends with the goroutines that were read right after them.
+    fn compare_rates(&mut self, watch: &Watch, sample: &GoroutineSample) {
+        let (Some(rates), Some(known)) = (&mut self.rates, &mut self.goroutines) else { return };
+        let compared = rates.compare(sample, &mut |site| known.is_own(watch, site));
+        if let Err(error) = compared {
+            self.shortfalls.note(RATES, format!("{error:#}"));
+        }
+    }
+
     fn observe_growth(&mut self, watch: &Watch, thorough: bool) {
         let observed = self.growth.as_mut().map(|growth| growth.observe(watch.process(), thorough));
         if let Some(Err(error)) = observed {
@@ -270,7 +279,10 @@ impl<'e> Sampler<'e> {
         let at = Instant::now();
         let observed = self.goroutines.as_mut().map(|known| known.observe(watch, at, thorough));
         match observed {
-            Some(Ok(Some(sample))) => self.history.push_goroutines(at, sample),
+            Some(Ok(Some(sample))) => {
+                self.compare_rates(watch, &sample);
+                self.history.push_goroutines(at, sample);
+            }
             Some(Err(error)) => self.shortfalls.note(GOROUTINES, error),
             Some(Ok(None)) | None => {}
         }
@@ -342,6 +354,8 @@ impl<'e> Sampler<'e> {
         });
         let holdings = self.holdings.as_ref();
         let start_ns = self.history.start().monotonic_ns;
+        let runtime = self.history.points().iter().rev().find_map(|point| point.runtime);
+        let processors = runtime.map_or(0, |runtime| runtime.processors);
         Found {
             moment: Moment {
                 births_s,
@@ -356,7 +370,7 @@ impl<'e> Sampler<'e> {
             resident: self.resident.finish(),
             pods: self.pods.and_then(PodWatch::finish),
             growth: self.growth.and_then(GrowthWatch::finish),
-            rates: self.rates.and_then(RateWatch::finish),
+            rates: self.rates.and_then(|rates| rates.finish(processors)),
             history: self.history,
             unavailable: self.shortfalls.into_list(),
         }

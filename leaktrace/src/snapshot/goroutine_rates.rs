@@ -1,7 +1,8 @@
-//! Starts and ends of goroutines at one instant: raw map values in, figures per site out; and
-//! whether they agree with the goroutines that memory shows.
+//! Starts and ends of goroutines at one instant: raw map values in, figures per site out.
+//!
+//! Non-goals: whether they agree with the goroutines that memory shows (`reconciled` has it).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use leaktrace_common::{EventCount, GOROUTINE_OVERFLOW_SITE, Lost, WEIGHT_ONE};
 
@@ -121,57 +122,13 @@ fn rate(count: EventCount, sampling: Option<&GoroutineSampling>) -> Rate {
     Rate { seen: count.seen, estimate, error: (together * together + alone).sqrt() }
 }
 
-/// How well starts and ends explain what memory shows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reconciled {
-    /// Sites where the live goroutines changed by something else than starts less ends: by how much
-    /// more (or less) than these say.
-    pub unexplained: BTreeMap<Creation, i64>,
-    /// The sum of these, without their signs: events that were lost, at least.
-    pub lost: u64,
-}
-
-/// Compares starts less ends between two readouts with the change of the live goroutines by site
-/// between two snapshots, each taken right after one of them. What happened in between is a
-/// difference too, so only a still target is explained to the last goroutine.
-///
-/// None if not everything was counted: estimates can't be reconciled one by one.
-pub fn reconcile(
-    rates: [&GoroutineRates; 2],
-    live: [&BTreeMap<Creation, u64>; 2],
-) -> Option<Reconciled> {
-    if rates.iter().any(|rates| rates.sampling.is_some()) {
-        return None;
-    }
-    let sites: BTreeSet<_> = live.iter().flat_map(|live| live.keys()).copied().collect();
-    let sites = sites.into_iter().chain(rates.iter().flat_map(|rates| rates.sites.keys().copied()));
-    let mut found = Reconciled::default();
-    for site in sites.collect::<BTreeSet<_>>() {
-        let [before, now] = live.map(|live| live.get(&site).copied().unwrap_or(0));
-        let [told_before, told_now] = rates.map(|rates| balance(rates.site(site)));
-        let difference = (now as i64 - before as i64) - (told_now - told_before);
-        if difference != 0 {
-            found.unexplained.insert(site, difference);
-            found.lost += difference.unsigned_abs();
-        }
-    }
-    Some(found)
-}
-
-/// Starts less ends, of what was seen.
-const fn balance(rates: SiteRates) -> i64 {
-    rates.started.seen as i64 - rates.ended.seen as i64
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use leaktrace_common::{
         EventCount, GOROUTINE_OVERFLOW_SITE, GoroutineSite, GoroutineTotals, Lost, WEIGHT_ONE,
     };
 
-    use super::{GoroutineRates, reconcile};
+    use super::GoroutineRates;
     use crate::{
         bpf::{GoroutineReadout, GoroutineSampling, GoroutineSiteReadout},
         memory::goroutines::Creation,
@@ -243,30 +200,5 @@ mod tests {
         let rates = exact(&[site(overflow, [5, 4], WEIGHT_ONE), site(A, [1, 1], WEIGHT_ONE)]);
         assert_eq!(rates.sites.keys().collect::<Vec<_>>(), [&A]);
         assert_eq!((rates.unplaced.started.seen, rates.unplaced.ended.seen), (5, 4));
-    }
-
-    #[test]
-    fn starts_less_ends_are_the_change_of_the_living() {
-        let rates =
-            [exact(&[]), exact(&[site(A, [10, 4], WEIGHT_ONE), site(B, [0, 2], WEIGHT_ONE)])];
-        let live = [BTreeMap::from([(A, 1), (B, 5)]), BTreeMap::from([(A, 7), (B, 3)])];
-        let found = reconcile([&rates[0], &rates[1]], [&live[0], &live[1]]).unwrap();
-        assert_eq!((found.lost, found.unexplained.len()), (0, 0));
-    }
-
-    #[test]
-    fn every_difference_is_a_loss_by_site() {
-        let rates = [exact(&[]), exact(&[site(A, [10, 4], WEIGHT_ONE)])];
-        let live = [BTreeMap::from([(A, 1), (B, 5)]), BTreeMap::from([(A, 9), (B, 4)])];
-        let found = reconcile([&rates[0], &rates[1]], [&live[0], &live[1]]).unwrap();
-        assert_eq!(found.unexplained, BTreeMap::from([(A, 2), (B, -1)]));
-        assert_eq!(found.lost, 3);
-    }
-
-    #[test]
-    fn estimates_are_not_reconciled() {
-        let (before, now) = (exact(&[]), sampled(&[site(A, [10, 0], 10 * WEIGHT_ONE)]));
-        let live = BTreeMap::new();
-        assert_eq!(reconcile([&before, &now], [&live, &live]), None);
     }
 }

@@ -16,6 +16,7 @@ mod own;
 mod pods;
 mod pressure;
 mod process;
+mod reconciled;
 mod resident;
 mod survey;
 mod threads;
@@ -24,7 +25,7 @@ pub use cgroup::{
     CgroupLevel, CgroupLimit, CgroupPlace, CgroupSample, CgroupStat, CgroupVersion, Hierarchies,
 };
 pub use contexts::{ContextKind, ContextNature, ContextParent, ContextSample, SiteSample};
-pub use goroutine_rates::{CreatorStack, GoroutineRates, Rate, Reconciled, SiteRates, reconcile};
+pub use goroutine_rates::{CreatorStack, GoroutineRates, Rate, SiteRates};
 pub use goroutines::{GoroutineSample, GoroutineSiteSample, GoroutineTracker, OTHER_SITES};
 pub use growth::{FaultSite, FaultsHow, GrowthSample, MappingSite, MappingTotal, kind_at};
 pub use holding::{HolderSample, HoldingSample};
@@ -39,6 +40,7 @@ pub use own::OwnSample;
 pub use pods::{PodCount, PodPlaces, PodSample, PodsUnknown, is_kubelet};
 pub use pressure::{PressureSample, Stall};
 pub use process::{ProcessSample, RollupSample};
+pub use reconciled::{Comparison, Living, Reconciled, SiteChange, reconcile};
 pub use resident::{GoSample, ResidentSample};
 pub use survey::{AGES_S, GoroutinePlace, GoroutineSurvey, survey};
 pub use threads::{FilesSample, StackPointers};

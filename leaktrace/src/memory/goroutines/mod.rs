@@ -232,6 +232,14 @@ pub struct Lost {
     pub labels: u64,
 }
 
+impl Lost {
+    /// Goroutines that may be alive and are not in the list.
+    pub const fn unread(&self) -> u64 {
+        let slots = self.slots_beyond_limit.saturating_add(self.slots_unreadable);
+        slots.saturating_add(self.invalid).saturating_add(self.torn)
+    }
+}
+
 /// All goroutines of a process.
 #[derive(Debug, Clone, Default)]
 pub struct Goroutines {
