@@ -406,5 +406,13 @@ fn the_cost_is_reported_and_bounded() {
     let count = |field: &str| contexts[field].as_u64().unwrap();
     let seen = count("created") + count("released");
     let others = count("released_untracked") + count("repeated_cancels");
-    assert_eq!(overhead["probe_hits"].as_u64().unwrap(), seen + others);
+    let probes = overhead["probes"].as_array().unwrap();
+    let of_contexts = probes.iter().find(|probe| probe["what"] == "contexts").unwrap();
+    assert_eq!(of_contexts["hits"].as_u64().unwrap(), seen + others);
+    let sum: u64 = probes.iter().map(|probe| probe["hits"].as_u64().unwrap()).sum();
+    assert_eq!(overhead["probe_hits"].as_u64().unwrap(), sum);
+    let seconds: f64 = probes.iter().map(|probe| probe["cost_s"].as_f64().unwrap()).sum();
+    let slowdown = overhead["estimated_target_slowdown_ratio"].as_f64().unwrap();
+    let window_s = report["window"]["duration_s"].as_f64().unwrap();
+    assert!((slowdown * window_s - seconds).abs() < 1e-9, "{overhead:#}");
 }

@@ -14,7 +14,7 @@ use leaktrace::{
     forecast::{Observations, forecast},
     history::History,
     memory::Holder,
-    overhead::Overhead,
+    overhead::{Overhead, ProbeCost},
     probe::Unavailable,
     report::{
         Ending, FaultRow, GrowthSection, HeapTraffic, HeapTrafficSite, Inputs, MappingRow,
@@ -287,6 +287,7 @@ fn report() -> Report {
             map_bytes: 14 * MIB,
             probe_hits: 15_130,
             estimated_target_slowdown_ratio: 0.000_25,
+            probes: vec![ProbeCost::contexts(15_130)],
         },
         unavailable: vec![Unavailable::new("an example", "made up for this test")],
     })

@@ -301,12 +301,17 @@ fn cost(out: &mut String, report: &Report) {
         bytes(overhead.map_bytes as f64),
     );
     let target = format!(
-        "          {} probe hits, which cost the target about {} of one CPU (modelled)",
+        "          {} probe hits, which cost the target about {} of one CPU",
         overhead.probe_hits,
         percent(overhead.estimated_target_slowdown_ratio),
     );
     line(out, &format!("{DIM}{own}{DIM:#}"));
     line(out, &format!("{DIM}{target}{DIM:#}"));
+    let kinds: Vec<_> = overhead.probes.iter().filter(|probe| probe.hits > 0).collect();
+    if kinds.len() > 1 {
+        let kinds: Vec<_> = kinds.iter().map(|kind| format!("{} {}", kind.what, kind.hits)).collect();
+        line(out, &format!("{DIM}          of {}{DIM:#}", kinds.join(", ")));
+    }
 }
 
 /// A function without the folders of its import path: `kubelet.(*podWorkers).startPodSync`.

@@ -15,6 +15,7 @@ use super::executable::Executable;
 use crate::{
     bpf::{GoroutineLimits, GoroutineTracer, Target},
     memory::goroutines::Creation,
+    overhead::ProbeCost,
     report::RatesFindings,
     snapshot::{
         self, Comparison, GoroutineRates, GoroutineSample, Living, Reconciled, reconcile,
@@ -88,6 +89,12 @@ impl RateWatch {
             is_fresh: false,
             compared: None,
         })
+    }
+
+    /// What the last reading knows of the cost.
+    pub fn cost(&self) -> Option<ProbeCost> {
+        let GoroutineRates { probe_hits, cost_ns, .. } = self.last.as_ref()?.rates;
+        Some(ProbeCost::goroutines(probe_hits, cost_ns))
     }
 
     /// Kernel memory of the maps in bytes.

@@ -17,7 +17,7 @@ use crate::{
     history::History,
     memory::{
         MemoryError,
-        goroutines::{CodeFrames, GoroutineReader, Goroutines, Limits},
+        goroutines::{CodeFrames, Creation, GoroutineReader, Goroutines, Limits},
     },
     report::{GoroutineFindings, GoroutineSites, goroutine_sites},
     snapshot::{self, GoroutineSample, GoroutineTracker, survey},

@@ -15,6 +15,7 @@ use procfs::process::Process;
 use crate::{
     bpf::{BpfError, FaultPeriod, GrowthLimits, GrowthOrigin, GrowthTracer},
     config::Growth,
+    overhead::ProbeCost,
     snapshot::{GrowthSample, kind_at},
 };
 
@@ -82,6 +83,19 @@ impl GrowthWatch {
             mappings_counted,
             rest_until: now,
         }))
+    }
+
+    /// What the last reading knows of the cost: of sampled faults, and of mapping calls if these are
+    /// counted.
+    pub fn costs(&self) -> impl Iterator<Item = ProbeCost> {
+        let of = |found: &GrowthFound| {
+            let GrowthSample { fault_sites, mapping_totals, .. } = &found.sample;
+            let samples = fault_sites.values().map(|site| site.samples).sum();
+            let calls = mapping_totals.iter().map(|total| total.calls).sum();
+            let mappings = found.mappings_counted.then(|| ProbeCost::mappings(calls));
+            [Some(ProbeCost::faults(samples)), mappings]
+        };
+        self.found.as_ref().map(of).into_iter().flatten().flatten()
     }
 
     /// Kernel memory of the maps in bytes.

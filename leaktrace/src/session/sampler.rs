@@ -27,6 +27,7 @@ use crate::{
     config::{GoroutineStacks, TraceConfig},
     history::History,
     memory::RuntimeCounters,
+    overhead::ProbeCost,
     probe::Unavailable,
     report::PodsSection,
     snapshot::{
@@ -189,12 +190,16 @@ impl<'e> Sampler<'e> {
         &self.history
     }
 
-    /// Kernel memory in bytes and probe hits so far.
-    pub fn costs(&self) -> (u64, u64) {
-        let hits = self.history.contexts().map_or(0, |contexts| contexts.probe_hits);
+    /// Kernel memory in bytes, and what the probes have cost the target so far.
+    pub fn costs(&self) -> (u64, Vec<ProbeCost>) {
+        let contexts = self.history.contexts();
+        let mut probes: Vec<_> =
+            contexts.map(|found| ProbeCost::contexts(found.probe_hits)).into_iter().collect();
+        probes.extend(self.rates.as_ref().and_then(RateWatch::cost));
+        probes.extend(self.growth.as_ref().into_iter().flat_map(GrowthWatch::costs));
         let growth = self.growth.as_ref().map_or(0, GrowthWatch::map_bytes);
         let rates = self.rates.as_ref().map_or(0, RateWatch::map_bytes);
-        (self.tracer.as_ref().map_or(0, Tracer::map_bytes) + growth + rates, hits)
+        (self.tracer.as_ref().map_or(0, Tracer::map_bytes) + growth + rates, probes)
     }
 
     /// Between readings: makes room in the live map if the kernel widened the sampling.

@@ -66,6 +66,7 @@ pub fn judge(history: &History, moment: &Moment, circumstances: &Circumstances) 
             trace_s: history.duration_s(),
         };
         verdict = weigh_goroutines(verdict, &goroutine_evidence);
+        verdict = explain_with_stacks(&evidence, verdict);
     }
     if history.duration_s() >= WINDOW_MIN_S {
         let series = SeriesEvidence::of(history, verdict.rss_noise_bytes, moment.pods);
