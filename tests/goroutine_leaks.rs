@@ -67,7 +67,11 @@ fn begun(version: &str, arguments: &[&str]) -> Served {
 }
 
 fn trace(served: &Served, duration: &str, interval: &str) -> Value {
-    Trace::of(served.pid(), &["--duration", duration, "--interval", interval]).report()
+    trace_with(served, &["--duration", duration, "--interval", interval])
+}
+
+fn trace_with(served: &Served, arguments: &[&str]) -> Value {
+    Trace::of(served.pid(), arguments).report()
 }
 
 /// A trace long enough for a few readings.
@@ -152,6 +156,27 @@ fn a_context_and_its_goroutine_leak(version: &'static str) {
     assert!(contexts.iter().any(|site| site["verdict"] == "leak"), "{:#}", report["contexts"]);
     let reasons = report["verdict"]["reasons"].to_string();
     assert!(reasons.contains("that is one leak seen twice"), "{name}");
+}
+
+/// Goroutines that leak nothing but their stacks, of 128 KiB: the share of the RSS's growth that these
+/// are is what the runtime and the kernel tell the program itself.
+fn stacks_explain_the_growth(version: &'static str) {
+    let mut served = begun(version, &["-leaky", "-only", "deep"]);
+    let before = served.command("truth");
+    let report = trace(&served, DURATION, "1s");
+    let after = served.command("truth");
+    let name = format!("go{version}: {:#}", report["verdict"]);
+    let site = site_at(&report, "leaks.go", "// leak: deep");
+    assert_eq!((state(&report), &site["verdict"]), ("leak", &"leak".into()), "{name}");
+    assert_eq!(count(&site["stack_bytes_each"]) >> 10, 128, "{site:#}");
+    let grown = |field: &str| (count(&after[field]) - count(&before[field])) as f64;
+    let known = grown("stack_bytes") / grown("rss_bytes");
+    let explained = &report["rss"]["explained_by_sites"];
+    let [low, ratio, high] = ["low", "ratio", "high"].map(|of| explained[of].as_f64().unwrap());
+    assert!(low <= known && known <= high, "{known} in {explained}; {name}");
+    assert!(ratio > 0.5 && high < 1.5, "{explained}; {name}");
+    let reasons = report["verdict"]["reasons"].to_string();
+    assert!(reasons.contains("the stacks of the leaking goroutines explain "), "{name}");
 }
 
 /// Once all else has ended, what is left is what was leaked, to the last one.
@@ -283,6 +308,31 @@ fn a_churn_alone_is_no_leak(version: &'static str) {
     assert_eq!(state(&report), "no_leak", "go{version}: {:#}", report["verdict"]);
 }
 
+/// Each start and each end of some 10,000 a second is counted, and memory agrees with them.
+fn a_churn_is_reconciled(version: &'static str) {
+    let served = begun(version, &["-leaky", "-only", "churn"]);
+    let always = ["--goroutine-stacks", "--budget", "10"];
+    let report = trace_with(&served, &[&["--duration", "8s", "--interval", "1s"], &always[..]].concat());
+    let rates = &report["goroutines"]["rates"];
+    let reconciled = &rates["reconciled"];
+    assert_eq!(rates["how"], "counted", "go{version}: {rates:#}");
+    assert!(reconciled["seconds"].as_f64().unwrap() > 3.0, "go{version}: {rates:#}");
+    // What is unexplained may be in flight: at either end, one per processor.
+    assert_eq!((&reconciled["lost"], &rates["lost"]["unreconciled"]), (&0.into(), &Value::Null));
+    assert_eq!(report["lost"], serde_json::json!({}), "go{version}");
+    let change = &site_at(&report, "shapes.go", "// leak: churn")["rates"]["reconciled"];
+    let [memory, probes] = ["by_memory", "by_probes"].map(|of| change[of].as_i64().unwrap());
+    let tolerated = count(&change["in_between"]) as i64 + 8;
+    assert!((memory - probes).abs() <= tolerated, "go{version}: {change}");
+    // What churns is hundreds of times what may differ.
+    let counted = rates["probe_hits"].as_f64().unwrap();
+    assert!((tolerated as f64) < counted / 100.0, "go{version}: {change}, {counted} hits");
+    let probes = report["overhead"]["probes"].as_array().unwrap();
+    let cost = probes.iter().find(|probe| probe["what"] == "goroutines").unwrap();
+    assert!(count(&cost["hits"]) > 40_000 && cost["cost_s"].as_f64().unwrap() > 0.0, "{cost}");
+    assert!(count(&report["overhead"]["probe_hits"]) >= count(&cost["hits"]));
+}
+
 /// From the first reading on; and labels beyond what is kept are counted.
 fn what_was_there_before_is_counted(version: &'static str) {
     let mut served =
@@ -325,8 +375,12 @@ fn goroutines_that_never_end_are_named() {
     let run = |check: fn(&'static str), version| std::thread::spawn(move || check(version));
     let all = GO_VERSIONS.map(|version| run(leaks_are_named, version));
     let ends = ENDS.into_iter().flat_map(|version| {
-        [a_leak_within_a_churn_is_found, a_context_and_its_goroutine_leak]
-            .map(|check| run(check, version))
+        [
+            a_leak_within_a_churn_is_found,
+            a_context_and_its_goroutine_leak,
+            stacks_explain_the_growth,
+        ]
+        .map(|check| run(check, version))
     });
     at_once(
         all.into_iter()
@@ -344,6 +398,11 @@ fn goroutines_that_end_are_no_leak() {
         shapes.map(|check| run(check, version))
     });
     at_once(checks.chain([run(honest_twins_are_clean, "1.24.11")]).collect());
+}
+
+#[test]
+fn starts_less_ends_are_what_memory_shows_under_churn() {
+    ENDS.into_iter().for_each(a_churn_is_reconciled);
 }
 
 #[test]
@@ -393,6 +452,11 @@ fn a_kubelet_that_leaks_probers_is_known_for_it() {
     let chain = rates["creators"][0]["frames"].as_array().unwrap();
     assert!(chain.iter().any(|frame| frame["function"] == "main.probe"), "{rates:#}");
     assert_eq!(report["goroutines"]["rates"]["how"], "counted");
+    let reconciled = &report["goroutines"]["rates"]["reconciled"];
+    assert_eq!(reconciled["lost"], 0, "{reconciled:#}");
+    let change = &rates["reconciled"];
+    let [memory, probes] = ["by_memory", "by_probes"].map(|of| change[of].as_i64().unwrap());
+    assert!(memory > 20 && (memory - probes).abs() <= 2, "{change:#}");
     assert_eq!(report["pods"]["last"]["count"], 3, "{:#}", report["pods"]);
     let statements = report["pods"]["statements"].as_array().unwrap();
     let flat = "the number of goroutines grew while the pod count was flat (3 pods)";

@@ -6,7 +6,7 @@
 mod support;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs::File,
     os::unix::fs::FileExt as _,
     sync::{PoisonError, RwLock},
@@ -16,9 +16,11 @@ use std::{
 use leaktrace::{
     binary::Execution,
     bpf::GoroutineLimits,
+    history::GoroutineHistory,
     memory::goroutines::Creation,
     probe::GoroutineProgram,
-    snapshot::{GoroutineRates, Instant, SiteRates, reconcile},
+    report::{GoroutineFindings, GoroutineSite, GoroutineSites, RatesFindings, goroutine_sites},
+    snapshot::{Comparison, GoroutineRates, Instant, Living, Reconciled, SiteRates, reconcile},
 };
 use leaktrace_common::{FRAMES_MAX, Lost};
 use serde_json::Value;
@@ -134,6 +136,12 @@ fn every_build_has_the_same_plan_and_arm64_is_planned_only() {
     }
 }
 
+/// Of a target that does nothing while it is read.
+fn still(rates: &GoroutineRates, live: BTreeMap<Creation, u64>) -> Comparison {
+    let living = Living { by_site: live, unread: 0 };
+    Comparison::new([rates, rates], &living, &mut |_| true).unwrap()
+}
+
 fn check_counts(build: &str, keep_every: &str) {
     let mut traced =
         Traced::start(build, &["starts", "-keep-every", keep_every], limits(UNLIMITED));
@@ -148,8 +156,9 @@ fn check_counts(build: &str, keep_every: &str) {
         kept += number(site, "started") - number(site, "ended");
     }
     assert_eq!(kept > 0, keep_every != "0");
-    let found = reconcile([&before, &now], [&live_before, &live_now]).unwrap();
-    assert_eq!((found.lost, found.unexplained), (0, BTreeMap::new()), "{build}");
+    let found = reconcile([&still(&before, live_before), &still(&now, live_now)], 0);
+    assert_eq!((found.lost, found.total.unexplained), (0, 0), "{build}: {found:?}");
+    assert!(found.total.of_living >= kept as i64, "{build}: {found:?}");
     let (rest, status) = traced.workload.end();
     assert_eq!((rest.as_str(), status.success()), ("bye\n", true), "{build}");
 }
@@ -169,6 +178,68 @@ fn counts_are_exact_with_c_in_it_and_in_an_honest_program() {
     let _shared = QUIET.read().unwrap_or_else(PoisonError::into_inner);
     check_counts(&format!("{GO}-cgo"), "5");
     check_counts(GO, "0");
+}
+
+/// Where ends are not probed, they are what memory shows and starts don't explain, to the last one.
+#[test]
+fn ends_that_no_probe_saw_are_lost_by_site() {
+    let _shared = QUIET.read().unwrap_or_else(PoisonError::into_inner);
+    let is_start = |program| program != GoroutineProgram::End;
+    let mut traced = Traced::start_with(GO, &["starts"], limits(UNLIMITED), &is_start);
+    let first = still(&rates(&traced), traced.live());
+    let truth = traced.truth();
+    let last = still(&rates(&traced), traced.live());
+    let found = reconcile([&first, &last], 0);
+    let ended: u64 = truth.as_object().unwrap().values().map(|site| number(site, "ended")).sum();
+    // Those that start the others end too.
+    assert!(found.lost >= ended, "{ended}: {}", found.lost);
+    for site in truth.as_object().unwrap().values().filter(|site| number(site, "creator_pc") > 0) {
+        let [creator_pc, start_pc] = ["creator_pc", "start_pc"].map(|field| number(site, field));
+        let change = found.sites[&Creation { creator_pc, start_pc }];
+        assert_eq!(change.unexplained, -(number(site, "ended") as i64), "{site}");
+    }
+    let section = section_of(&traced, &rates(&traced), Some(&(found.clone(), 1.0)));
+    let said = section.rates.unwrap();
+    assert_eq!((said.lost["unreconciled"], said.reconciled.unwrap().lost), (found.lost, found.lost));
+}
+
+/// The section of a report in which no reading saw a goroutine.
+fn section_of(
+    traced: &Traced,
+    rates: &GoroutineRates,
+    reconciled: Option<&(Reconciled, f64)>,
+) -> GoroutineSites {
+    let history = GoroutineHistory::default();
+    let (judgements, surveys) = (&[], &HashMap::new());
+    let mut names = traced.executable.symbolizer(&traced.watch).unwrap();
+    let findings = GoroutineFindings { history: &history, judgements, surveys };
+    let mut section = goroutine_sites(&findings, &mut names);
+    section.add_rates(&RatesFindings { rates, seconds: 2.0, reconciled }, &mut names);
+    section
+}
+
+/// Goroutines that live shorter than readings lie apart: each site has a row, below all others.
+#[test]
+fn sites_that_only_the_probes_saw_have_rows() {
+    let _shared = QUIET.read().unwrap_or_else(PoisonError::into_inner);
+    let mut traced = Traced::start(GO, &["starts", "-keep-every", "0"], limits(UNLIMITED));
+    let (truth, now) = (traced.truth(), rates(&traced));
+    let section = section_of(&traced, &now, None);
+    assert_eq!(section.sites.len() as u64, section.sites_total);
+    let numbers = |site: &GoroutineSite| (site.live, site.started, site.ended);
+    for site in truth.as_object().unwrap().values().filter(|site| number(site, "creator_pc") > 0) {
+        let [creator_pc, start_pc] = ["creator_pc", "start_pc"].map(|field| number(site, field));
+        let creation = Some(Creation { creator_pc, start_pc });
+        let rows: Vec<_> = section.sites.iter().filter(|row| row.creation == creation).collect();
+        assert_eq!(rows.len(), 1, "{site}");
+        let expected = (0, number(site, "started"), number(site, "ended"));
+        assert_eq!((numbers(rows[0]), rows[0].verdict), (expected, "brief"), "{site}");
+        let rates = rows[0].rates.as_ref().unwrap();
+        assert_eq!(rates.started_per_s, number(site, "started") as f64 / 2.0);
+        assert!(rows[0].creator.is_some() && !rates.creators.is_empty(), "{site}");
+    }
+    let starts: Vec<_> = section.sites.iter().map(|site| site.started).collect();
+    assert!(starts.is_sorted_by(|one, other| one >= other), "{starts:?}");
 }
 
 /// Stacks of `descend` differ by depth: there is no room for all of them.

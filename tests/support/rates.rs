@@ -6,7 +6,7 @@ use leaktrace::{
     binary::{Blocks, BuildInfo, Elf, GoBinary, Machine},
     bpf::{GoroutineLimits, GoroutineTracer, Target},
     memory::goroutines::{Creation, Goroutines, Options, by_creation},
-    probe::{GoroutineFacts, GoroutinePlan, plan_goroutines},
+    probe::{GoroutineFacts, GoroutinePlan, GoroutineProgram, plan_goroutines},
     session::{Executable, Look},
     target::{Identity, Selector, Watch, select},
 };
@@ -31,12 +31,24 @@ pub struct Traced {
     pub plan: GoroutinePlan,
     /// How far its code lies above where its file says.
     pub bias: u64,
+    pub watch: Watch,
+    pub executable: Executable,
     look: Look,
 }
 
 impl Traced {
     /// Starts `build`'s workload, waiting, with the probes in it.
     pub fn start(build: &str, arguments: &[&str], limits: GoroutineLimits) -> Self {
+        Self::start_with(build, arguments, limits, &|_| true)
+    }
+
+    /// The same with such probes alone as are `wanted`.
+    pub fn start_with(
+        build: &str,
+        arguments: &[&str],
+        limits: GoroutineLimits,
+        wanted: &dyn Fn(GoroutineProgram) -> bool,
+    ) -> Self {
         let workload =
             Workload::start(build, &[&arguments[..1], &["-wait"], &arguments[1..]].concat());
         let exe = format!("/proc/{}/exe", workload.pid());
@@ -51,8 +63,9 @@ impl Traced {
         let target = Target { pid, exe: exe.into(), code: executable.go_code() };
         let layout = plan.layout.unwrap();
         let mut tracer = GoroutineTracer::load(target, layout, bias, limits).unwrap();
-        tracer.attach(&plan.points).unwrap();
-        Self { workload, tracer, plan, bias, look }
+        let points = plan.points.iter().filter(|point| wanted(point.program)).cloned();
+        tracer.attach(&points.collect::<Vec<_>>()).unwrap();
+        Self { workload, tracer, plan, bias, watch, executable, look }
     }
 
     /// Lets it work; gives what it says it did.

@@ -24,6 +24,8 @@ const GROWN_READINGS_MIN: usize = 6;
 pub struct GoroutineSeries {
     /// Alive at each reading.
     pub live: Vec<u64>,
+    /// Bytes of their stacks at each reading.
+    pub stack_bytes: Vec<u64>,
     /// Seen to be new so far.
     pub started: Vec<u64>,
     /// Of those that were there at the first reading, ended so far.
@@ -92,11 +94,13 @@ impl GoroutineHistory {
         for (site, latest) in sample.sites {
             let series = self.sites.entry(site).or_insert_with(|| GoroutineSeries {
                 live: vec![0; before],
+                stack_bytes: vec![0; before],
                 started: vec![0; before],
                 ended_before: vec![0; before],
                 latest: latest.clone(),
             });
             series.live.push(latest.live);
+            series.stack_bytes.push(latest.stack_bytes);
             series.started.push(latest.started);
             series.ended_before.push(latest.ended_before);
             series.latest = latest;
@@ -150,6 +154,7 @@ impl GoroutineHistory {
         self.labels.values_mut().for_each(keep_even);
         for series in self.sites.values_mut() {
             keep_even(&mut series.live);
+            keep_even(&mut series.stack_bytes);
             keep_even(&mut series.started);
             keep_even(&mut series.ended_before);
         }
@@ -265,6 +270,8 @@ mod tests {
         let expected: Vec<u64> = history.times_s().iter().map(|s| *s as u64).collect();
         let series = &history.sites()[&SITE];
         assert_eq!((&series.live, &series.started), (&expected, &expected));
+        let bytes: Vec<u64> = expected.iter().map(|live| live * 2048).collect();
+        assert_eq!(series.stack_bytes, bytes);
         let odd: Vec<u64> = expected.iter().map(|s| if s % 2 == 1 { *s } else { 0 }).collect();
         assert_eq!(history.labels()[&label("tenant", 1)], odd);
         assert_eq!((history.readings(), history.numbers_given()), (1000, 2 * 999));

@@ -50,23 +50,37 @@ pub fn explained_share(
     headroom: [f64; 2],
     resident: Slope,
 ) -> Option<Explained> {
-    if contributions.is_empty() || resident.low <= 0.0 {
+    explained_by_parts(&[(contributions, headroom)], resident)
+}
+
+/// The same of contributions in several parts of the memory, each with the resident bytes for each
+/// live one there: where nothing collects garbage, one for one.
+pub fn explained_by_parts(
+    parts: &[(&[Contribution], [f64; 2])],
+    resident: Slope,
+) -> Option<Explained> {
+    if parts.iter().all(|(contributions, _)| contributions.is_empty()) || resident.low <= 0.0 {
         return None;
     }
-    let low = ratio(&sum(contributions, |each| each[0] * headroom[0]), &resident)?;
-    let middle_headroom = f64::midpoint(headroom[0], headroom[1]);
-    let middle = |each: [f64; 2]| f64::midpoint(each[0], each[1]) * middle_headroom;
-    let estimate = sum(contributions, middle).per_s / resident.per_s;
-    let high = ratio(&sum(contributions, |each| each[1] * headroom[1]), &resident)?;
+    let low = ratio(&sum(parts, |each, room| each[0] * room[0]), &resident)?;
+    let middle = |each: [f64; 2], room: [f64; 2]| {
+        f64::midpoint(each[0], each[1]) * f64::midpoint(room[0], room[1])
+    };
+    let estimate = sum(parts, middle).per_s / resident.per_s;
+    let high = ratio(&sum(parts, |each, room| each[1] * room[1]), &resident)?;
     let finite = [estimate, low.0, high.1].iter().all(|value| value.is_finite());
     finite.then(|| Explained { ratio: estimate, low: low.0.max(0.0), high: high.1.max(0.0) })
 }
 
-/// The sum in bytes per second, with `factor` of each contribution's bytes.
-fn sum(contributions: &[Contribution], factor: impl Fn([f64; 2]) -> f64) -> Slope {
+/// The sum in bytes per second, with `factor` of each contribution's bytes and of its part's room.
+fn sum(
+    parts: &[(&[Contribution], [f64; 2])],
+    factor: impl Fn([f64; 2], [f64; 2]) -> f64,
+) -> Slope {
     let (mut per_s, mut below, mut above) = (0.0, 0.0, 0.0);
-    for Contribution { growth_per_s: growth, bytes_each } in contributions {
-        let factor = factor(*bytes_each);
+    let all = parts.iter().flat_map(|(those, room)| those.iter().map(move |one| (one, *room)));
+    for (Contribution { growth_per_s: growth, bytes_each }, room) in all {
+        let factor = factor(*bytes_each, room);
         per_s += growth.per_s * factor;
         below += ((growth.per_s - growth.low) * factor).powi(2);
         above += ((growth.high - growth.per_s) * factor).powi(2);

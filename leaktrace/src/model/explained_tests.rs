@@ -1,6 +1,8 @@
 //! Shares whose truth is known, and how often their intervals contain it.
 
-use super::{Contribution, Explained, SampledChange, explained_share, sampled_growth};
+use super::{
+    Contribution, Explained, SampledChange, explained_by_parts, explained_share, sampled_growth,
+};
 use crate::model::{Slope, testing::uniform, theil_sen, trend};
 
 const RATE: u64 = 512 << 10;
@@ -21,6 +23,17 @@ fn exact_growths_have_an_exact_share() {
     assert_eq!(found.to_string(), "100 % (100-100)");
     let found = explained_share(&[leak, leak], [1.0, 1.0], slope(480_000.0, 0.0)).unwrap();
     assert!((found.ratio - 0.1).abs() < 1e-12 && (found.high - 0.1).abs() < 1e-9);
+}
+
+/// Garbage comes on top of the heap, and of nothing else.
+#[test]
+fn each_part_of_the_memory_has_its_own_room() {
+    let (heap, stacks) = (exactly(slope(10.0, 0.0), 100.0), exactly(slope(2.0, 0.0), 2048.0));
+    let parts: [(&[_], _); 2] = [(&[heap], [2.0, 2.0]), (&[stacks], [1.0, 1.0])];
+    let found = explained_by_parts(&parts, slope(12_192.0, 0.0)).unwrap();
+    assert!((found.ratio - 0.5).abs() < 1e-12 && (found.high - 0.5).abs() < 1e-9, "{found:?}");
+    let none: [(&[Contribution], _); 2] = [(&[], [2.0, 2.0]), (&[], [1.0, 1.0])];
+    assert_eq!(explained_by_parts(&none, slope(12_192.0, 0.0)), None);
 }
 
 #[test]

@@ -30,7 +30,9 @@ mod survival;
 pub(crate) mod testing;
 
 pub use changes::{Change, Piece, pettitt, pieces};
-pub use explained::{Contribution, Explained, SampledChange, explained_share, sampled_growth};
+pub use explained::{
+    Contribution, Explained, SampledChange, explained_by_parts, explained_share, sampled_growth,
+};
 pub use floor::{floor_by_block, floor_by_cycle, floor_slope};
 pub use forecast::{Reach, Trend, reach, trend};
 pub use headroom::{Pacing, heap_headroom};

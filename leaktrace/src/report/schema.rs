@@ -199,8 +199,9 @@ pub struct Rss {
     pub vm_data_first_bytes: Option<u64>,
     /// VmData at the last.
     pub vm_data_last_bytes: Option<u64>,
-    /// The share of the slope that the leaking sites explain, with the room that the collector
-    /// leaves for garbage; null when none leaks or the slope is not surely above 0.
+    /// The share of the slope that the leaking sites explain: by the heap of contexts, with the room
+    /// that the collector leaves for garbage, and by the stacks of goroutines; null when none leaks
+    /// or the slope is not surely above 0.
     pub explained_by_sites: Option<Explained>,
     /// The same of the heap profile's growth.
     pub explained_by_heap: Option<Explained>,

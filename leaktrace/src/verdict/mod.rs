@@ -19,7 +19,7 @@ mod settling;
 mod site;
 
 pub use combine::{Evidence, WINDOW_MIN_S, assess};
-pub use explained::{explained_by_heap, headroom};
+pub use explained::{explain_with_stacks, explained_by_heap, headroom};
 pub use forethought::{Foresight, Growing, objects_window_s};
 pub use goroutines::{GoroutineEvidence, weigh_goroutines};
 pub use moment::{Circumstances, GoroutineMoment, Moment, evidence, judge};
@@ -80,6 +80,7 @@ pub struct Verdict {
     pub rss_noise_bytes: f64,
     /// A site of contexts leaks, and nothing of the evidence doubts it.
     pub contexts_leak: bool,
-    /// The share of it that the leaking sites explain.
+    /// The share of it that the leaking sites explain: by the heap of contexts, and by the stacks of
+    /// goroutines.
     pub explained: Option<Explained>,
 }

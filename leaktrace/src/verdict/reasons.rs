@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     display::{bytes, seconds},
-    model::Slope,
+    model::{Explained, Slope},
     snapshot::HoldingSample,
 };
 
@@ -159,6 +159,19 @@ pub fn rss_beside_leak(verdict: &Verdict, leaking: &LeakingBytes) -> String {
              collector leaves for garbage this explains {explained} of it",
             grows_by(&rss),
             bytes(per_s)
+        ),
+    }
+}
+
+/// How the RSS fits to the stacks of leaking goroutines; `with_heap`: contexts leak too.
+pub fn explained_by_stacks(rss: &RssGrowth, explained: Explained, with_heap: bool) -> String {
+    match with_heap {
+        true => format!(
+            "together with the stacks of the leaking goroutines this explains {explained} of it"
+        ),
+        false => format!(
+            "{}; the stacks of the leaking goroutines explain {explained} of it",
+            grows_by(rss)
         ),
     }
 }

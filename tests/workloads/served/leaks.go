@@ -5,6 +5,7 @@ import (
 	"flag"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"runtime/pprof"
 	"strconv"
@@ -47,6 +48,9 @@ type leakTruth struct {
 	Goroutines int              `json:"goroutines"`
 	Started    map[string]int64 `json:"started"`
 	Leaked     map[string]int64 `json:"leaked"`
+	// StackBytes are of all stacks, and RSSBytes of the anonymous memory.
+	StackBytes uint64 `json:"stack_bytes"`
+	RSSBytes   uint64 `json:"rss_bytes"`
 }
 
 // leakWay starts a goroutine, or a few that belong together, and returns what
@@ -91,12 +95,34 @@ func (l *leaks) command(line string) any {
 		l.loops.Wait()
 		l.calm()
 	}
-	truth := leakTruth{runtime.NumGoroutine(), map[string]int64{}, map[string]int64{}}
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	truth := leakTruth{
+		Goroutines: runtime.NumGoroutine(),
+		Started:    map[string]int64{},
+		Leaked:     map[string]int64{},
+		StackBytes: memory.StackInuse,
+		RSSBytes:   anonymous(),
+	}
 	for name, counts := range l.counts {
 		truth.Started[name] = counts.Started.Load()
 		truth.Leaked[name] = counts.Leaked.Load()
 	}
 	return truth
+}
+
+// anonymous is how much of its memory is resident and of no file.
+func anonymous() uint64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		panic(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "RssAnon:")
+	kib, err := strconv.ParseUint(strings.Fields(rest)[0], 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	return kib << 10
 }
 
 func (l *leaks) begin() {
@@ -110,6 +136,7 @@ func (l *leaks) begin() {
 		"mutex":     leakMutex,
 		"body":      l.leakBody,
 		"session":   l.leakSession,
+		"deep":      leakDeep,
 	} {
 		name, way := name, way
 		l.loop(name, func(counts *leakCounts) { l.repeat(name, way, counts) })
@@ -306,6 +333,29 @@ func leakMutex(bool) func() {
 		defer mu.Unlock()
 	}()
 	return mu.Unlock
+}
+
+// leakDeep waits far down its stack, of which nearly all is in use.
+func leakDeep(bool) func() {
+	request := make(chan int)
+	go func() { descend(deepCalls, request) }() // leak: deep
+	return func() { request <- 1 }
+}
+
+// deepCalls of a KiB each and some words take up nearly all of 128 KiB.
+const deepCalls = 110
+
+//go:noinline
+func descend(calls int, request chan int) byte {
+	var local [1024]byte
+	for i := range local {
+		local[i] = byte(calls)
+	}
+	if calls == 0 {
+		<-request
+		return 0
+	}
+	return local[calls] + descend(calls-1, request)
 }
 
 // serve is for leakBody.
