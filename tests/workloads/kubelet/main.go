@@ -1,7 +1,8 @@
 // Command kubelet is as much of a kubelet as its version and its probers:
 // "kubelet --root-dir=FOLDER leaky" (or "fixed") replaces a pod's prober 20
 // times a second until its standard input ends, and forgets to stop three of
-// four.
+// four. "families" leaves goroutines behind that others than its probers are
+// known for.
 package main
 
 import (
@@ -19,7 +20,11 @@ func main() {
 		fmt.Println(version.Get().GitVersion)
 		return
 	}
-	go probe(os.Args[2] == "leaky")
+	if os.Args[2] == "families" {
+		leaveFamilies()
+	} else {
+		go probe(os.Args[2] == "leaky")
+	}
 	fmt.Printf("ready pid=%d\n", os.Getpid())
 	_, _ = io.Copy(io.Discard, os.Stdin) // until it ends
 }

@@ -1,0 +1,3 @@
+module github.com/google/cadvisor
+
+go 1.21

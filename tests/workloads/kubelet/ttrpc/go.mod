@@ -1,0 +1,3 @@
+module github.com/containerd/ttrpc
+
+go 1.21
