@@ -308,9 +308,10 @@ fn a_churn_alone_is_no_leak(version: &'static str) {
     assert_eq!(state(&report), "no_leak", "go{version}: {:#}", report["verdict"]);
 }
 
-/// Each start and each end of some 10,000 a second is counted, and memory agrees with them.
+/// Each start and each end of some 10,000 a second, and at all other `go` statements, is counted, and
+/// memory agrees with them. Two of these once had the same hash, as their functions look alike.
 fn a_churn_is_reconciled(version: &'static str) {
-    let served = begun(version, &["-leaky", "-only", "churn"]);
+    let served = begun(version, &["-leaky"]);
     let always = ["--goroutine-stacks", "--budget", "10"];
     let report = trace_with(&served, &[&["--duration", "8s", "--interval", "1s"], &always[..]].concat());
     let rates = &report["goroutines"]["rates"];
@@ -402,7 +403,7 @@ fn goroutines_that_end_are_no_leak() {
 
 #[test]
 fn starts_less_ends_are_what_memory_shows_under_churn() {
-    ENDS.into_iter().for_each(a_churn_is_reconciled);
+    ENDS.into_iter().chain(["1.25.5"]).for_each(a_churn_is_reconciled);
 }
 
 #[test]

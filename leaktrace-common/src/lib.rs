@@ -4,12 +4,14 @@
 //! Non-goals: behaviour beyond the few pure functions both sides must agree on.
 #![no_std]
 
+mod chain;
 mod contexts;
 mod goroutines;
 mod growth;
 mod lost;
 mod sampling;
 
+pub use chain::{begin_chain, extend_chain};
 pub use contexts::{
     ContextTotals, FRAMES_MAX, LIFETIME_BUCKETS, LIFETIME_FLOOR_LOG2_NS, LiveContext,
     OVERFLOW_SITE, SiteCounters, SiteFrames, lifetime_bucket,

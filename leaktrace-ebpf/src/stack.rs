@@ -10,7 +10,7 @@
 //! are collected by a second walk over the same, unchanged stack.
 
 use aya_ebpf::{helpers::bpf_probe_read_user, programs::ProbeContext};
-use leaktrace_common::{FRAMES_MAX, Lost};
+use leaktrace_common::{FRAMES_MAX, Lost, begin_chain, extend_chain};
 
 /// A saved frame pointer and the return address above it, as every Go prologue leaves them.
 #[repr(C)]
@@ -75,22 +75,15 @@ impl Walk {
     }
 }
 
-/// One step of a 64-bit FNV-1a-like mix over whole words, with a rotation so that high bits of
-/// one frame reach the low bits of the next.
-#[inline(always)]
-fn mix(hash: u64, pc: u64) -> u64 {
-    (hash ^ pc).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
-}
-
 /// The hash of `seed` and the call chain, never 0, and what kept it from being complete.
 #[inline(always)]
 pub fn hash(ctx: &ProbeContext, seed: u64) -> Result<(u64, Result<(), Lost>), Lost> {
     let (mut walk, caller) = Walk::begin(ctx)?;
-    let mut hash = mix(seed, caller);
+    let mut hash = extend_chain(begin_chain(seed), caller);
     for _ in 1..FRAMES_MAX {
         match walk.next() {
             Ok(0) => break,
-            Ok(return_pc) => hash = mix(hash, return_pc),
+            Ok(return_pc) => hash = extend_chain(hash, return_pc),
             Err(reason) => return Ok((hash | 1, Err(reason))),
         }
     }
