@@ -313,7 +313,8 @@ fn a_churn_alone_is_no_leak(version: &'static str) {
 fn a_churn_is_reconciled(version: &'static str) {
     let served = begun(version, &["-leaky"]);
     let always = ["--goroutine-stacks", "--budget", "10"];
-    let report = trace_with(&served, &[&["--duration", "8s", "--interval", "1s"], &always[..]].concat());
+    let report =
+        trace_with(&served, &[&["--duration", "8s", "--interval", "1s"], &always[..]].concat());
     let rates = &report["goroutines"]["rates"];
     let reconciled = &rates["reconciled"];
     assert_eq!(rates["how"], "counted", "go{version}: {rates:#}");
@@ -325,9 +326,9 @@ fn a_churn_is_reconciled(version: &'static str) {
     let [memory, probes] = ["by_memory", "by_probes"].map(|of| change[of].as_i64().unwrap());
     let tolerated = count(&change["in_between"]) as i64 + 8;
     assert!((memory - probes).abs() <= tolerated, "go{version}: {change}");
-    // What churns is hundreds of times what may differ.
+    // What churns is many times what may differ.
     let counted = rates["probe_hits"].as_f64().unwrap();
-    assert!((tolerated as f64) < counted / 100.0, "go{version}: {change}, {counted} hits");
+    assert!((tolerated as f64) < counted / 20.0, "go{version}: {change}, {counted} hits");
     let probes = report["overhead"]["probes"].as_array().unwrap();
     let cost = probes.iter().find(|probe| probe["what"] == "goroutines").unwrap();
     assert!(count(&cost["hits"]) > 40_000 && cost["cost_s"].as_f64().unwrap() > 0.0, "{cost}");

@@ -200,7 +200,10 @@ fn ends_that_no_probe_saw_are_lost_by_site() {
     }
     let section = section_of(&traced, &rates(&traced), Some(&(found.clone(), 1.0)));
     let said = section.rates.unwrap();
-    assert_eq!((said.lost["unreconciled"], said.reconciled.unwrap().lost), (found.lost, found.lost));
+    assert_eq!(
+        (said.lost["unreconciled"], said.reconciled.unwrap().lost),
+        (found.lost, found.lost)
+    );
 }
 
 /// The section of a report in which no reading saw a goroutine.

@@ -113,7 +113,8 @@ fn families_of_other_projects_are_named_with_their_advice() {
         let expected = STAND_INS.map(|(family, count, _)| (family, count));
         assert_eq!(counts, BTreeMap::from(expected), "go{version}: {found:#?}");
         for (family, _, check) in STAND_INS {
-            let says = |(name, advice): &(String, String)| name == family && advice.starts_with(check);
+            let says =
+                |(name, advice): &(String, String)| name == family && advice.starts_with(check);
             assert!(found.keys().any(says), "go{version} {family}: {found:#?}");
         }
     }

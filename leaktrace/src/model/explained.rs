@@ -73,10 +73,7 @@ pub fn explained_by_parts(
 }
 
 /// The sum in bytes per second, with `factor` of each contribution's bytes and of its part's room.
-fn sum(
-    parts: &[(&[Contribution], [f64; 2])],
-    factor: impl Fn([f64; 2], [f64; 2]) -> f64,
-) -> Slope {
+fn sum(parts: &[(&[Contribution], [f64; 2])], factor: impl Fn([f64; 2], [f64; 2]) -> f64) -> Slope {
     let (mut per_s, mut below, mut above) = (0.0, 0.0, 0.0);
     let all = parts.iter().flat_map(|(those, room)| those.iter().map(move |one| (one, *room)));
     for (Contribution { growth_per_s: growth, bytes_each }, room) in all {

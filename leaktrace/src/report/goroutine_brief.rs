@@ -22,11 +22,7 @@ pub const BRIEF: &str = "brief";
 
 impl GoroutineSites {
     /// Adds sites whose goroutines no reading saw alive, below all others.
-    pub(super) fn add_brief(
-        &mut self,
-        found: &RatesFindings<'_>,
-        symbolizer: &mut Symbolizer<'_>,
-    ) {
+    pub(super) fn add_brief(&mut self, found: &RatesFindings<'_>, symbolizer: &mut Symbolizer<'_>) {
         let is_new = |site: &(&Creation, &SiteRates)| !self.seen.contains(site.0);
         let mut brief: Vec<_> = found.rates.sites.iter().filter(is_new).collect();
         // One of which no start was seen was there before, and ended before it was read.

@@ -309,7 +309,8 @@ fn cost(out: &mut String, report: &Report) {
     line(out, &format!("{DIM}{target}{DIM:#}"));
     let kinds: Vec<_> = overhead.probes.iter().filter(|probe| probe.hits > 0).collect();
     if kinds.len() > 1 {
-        let kinds: Vec<_> = kinds.iter().map(|kind| format!("{} {}", kind.what, kind.hits)).collect();
+        let kinds: Vec<_> =
+            kinds.iter().map(|kind| format!("{} {}", kind.what, kind.hits)).collect();
         line(out, &format!("{DIM}          of {}{DIM:#}", kinds.join(", ")));
     }
 }

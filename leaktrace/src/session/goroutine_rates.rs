@@ -14,12 +14,11 @@ use anyhow::{Context as _, Result, bail};
 use super::executable::Executable;
 use crate::{
     bpf::{GoroutineLimits, GoroutineTracer, Target},
+    history::History,
     memory::goroutines::Creation,
     overhead::ProbeCost,
     report::RatesFindings,
-    snapshot::{
-        self, Comparison, GoroutineRates, GoroutineSample, Living, Reconciled, reconcile,
-    },
+    snapshot::{self, Comparison, GoroutineRates, GoroutineSample, Living, Reconciled, reconcile},
 };
 
 /// While time is sampled, a reading waits for a window to end: not more often than this.
@@ -121,8 +120,7 @@ impl RateWatch {
         let now_ns = snapshot::Instant::now().monotonic_ns;
         let until_ns = rates.sampling.and_then(|sampling| sampling.told_until_ns);
         let told_ns = until_ns.unwrap_or(now_ns).saturating_sub(self.began_ns);
-        self.last =
-            Some(FoundRates { rates, seconds: told_ns as f64 / 1e9, reconciled: None });
+        self.last = Some(FoundRates { rates, seconds: told_ns as f64 / 1e9, reconciled: None });
         Ok(())
     }
 
@@ -151,8 +149,10 @@ impl RateWatch {
         Ok(())
     }
 
-    /// The last reading, of a process with so many processors (GOMAXPROCS). Detaches.
-    pub fn finish(self, processors: u32) -> Option<FoundRates> {
+    /// The last reading; `history` tells how many processors the process has (GOMAXPROCS). Detaches.
+    pub fn finish(self, history: &History) -> Option<FoundRates> {
+        let runtime = history.points().iter().rev().find_map(|point| point.runtime);
+        let processors = runtime.map_or(0, |runtime| runtime.processors);
         let reconciled = self.compared.and_then(|[(began, first), (ended, last)]| {
             let seconds = ended.duration_since(began).as_secs_f64();
             let excused = IN_FLIGHT_PER_PROCESSOR * u64::from(processors);

@@ -152,8 +152,7 @@ impl<'e> Sampler<'e> {
         if grows && !thorough {
             self.attach_rates(watch);
         }
-        let observed = self.rates.as_mut().map(|rates| rates.observe(thorough));
-        if let Some(Err(error)) = observed {
+        if let Some(Err(error)) = self.rates.as_mut().map(|rates| rates.observe(thorough)) {
             self.shortfalls.note(RATES, format!("{error:#}"));
         }
     }
@@ -161,8 +160,7 @@ impl<'e> Sampler<'e> {
     /// Compares starts and ends with the goroutines that were read right after them.
     fn compare_rates(&mut self, watch: &Watch, sample: &GoroutineSample) {
         let (Some(rates), Some(known)) = (&mut self.rates, &mut self.goroutines) else { return };
-        let compared = rates.compare(sample, &mut |site| known.is_own(watch, site));
-        if let Err(error) = compared {
+        if let Err(error) = rates.compare(sample, &mut |site| known.is_own(watch, site)) {
             self.shortfalls.note(RATES, format!("{error:#}"));
         }
     }
@@ -234,8 +232,9 @@ impl<'e> Sampler<'e> {
         if let (Some(contexts), Some(live)) = (&mut contexts, &self.live) {
             contexts.note_collected(&self.gone(live));
         }
-        self.observe_rates(watch, false);
         self.observe_growth(watch, false);
+        // Last, since they are compared with the goroutines, which are read next.
+        self.observe_rates(watch, false);
         if is_alive {
             self.look_around(watch, cgroup.as_ref(), false);
         }
@@ -244,8 +243,8 @@ impl<'e> Sampler<'e> {
 
     /// Looks at everything that the target's memory and its files tell.
     fn look_around(&mut self, watch: &Watch, cgroup: Option<&CgroupSample>, thorough: bool) {
-        self.observe_heap(thorough);
         self.observe_goroutines(watch, thorough);
+        self.observe_heap(thorough);
         self.observe_resident(watch, cgroup, thorough);
         if let Some(pods) = &mut self.pods {
             pods.observe();
@@ -268,8 +267,7 @@ impl<'e> Sampler<'e> {
     }
 
     fn observe_heap(&mut self, thorough: bool) {
-        let observed = self.heap.as_mut().map(|heap| heap.observe(thorough));
-        if let Some(Err(error)) = observed {
+        if let Some(Err(error)) = self.heap.as_mut().map(|heap| heap.observe(thorough)) {
             self.shortfalls.note(HEAP, error);
         }
     }
@@ -343,11 +341,13 @@ impl<'e> Sampler<'e> {
     /// Reads the survivors and the call chains, and detaches.
     pub fn finish(mut self, watch: &Watch) -> Found {
         let is_alive = watch.state() == State::Running;
-        self.observe(Instant::now(), is_alive, true);
-        self.observe_rates(watch, true);
+        let live = self.observe(Instant::now(), is_alive, true);
         self.observe_growth(watch, true);
         if is_alive {
             self.search();
+        }
+        self.observe_rates(watch, true);
+        if is_alive {
             let cgroup = CgroupSample::read(watch.process(), &self.hierarchies);
             self.look_around(watch, cgroup.as_ref(), true);
         }
@@ -359,8 +359,6 @@ impl<'e> Sampler<'e> {
         });
         let holdings = self.holdings.as_ref();
         let start_ns = self.history.start().monotonic_ns;
-        let runtime = self.history.points().iter().rev().find_map(|point| point.runtime);
-        let processors = runtime.map_or(0, |runtime| runtime.processors);
         Found {
             moment: Moment {
                 births_s,
@@ -372,10 +370,11 @@ impl<'e> Sampler<'e> {
             holders: holdings.map(Holdings::holders).unwrap_or_default(),
             origins: origins.unwrap_or_default(),
             heap: self.heap.and_then(HeapWatch::finish),
+            goroutines: self.goroutines.and_then(|known| known.finish(start_ns)),
             resident: self.resident.finish(),
             pods: self.pods.and_then(PodWatch::finish),
             growth: self.growth.and_then(GrowthWatch::finish),
-            rates: self.rates.and_then(|rates| rates.finish(processors)),
+            rates: self.rates.and_then(|rates| rates.finish(&self.history)),
             history: self.history,
             unavailable: self.shortfalls.into_list(),
         }

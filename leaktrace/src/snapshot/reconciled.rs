@@ -47,7 +47,8 @@ impl Comparison {
         living: &Living,
         is_own: &mut dyn FnMut(Creation) -> bool,
     ) -> Option<Self> {
-        let is_whole = |rates: &&GoroutineRates| rates.sampling.is_none() && rates.failure.is_none();
+        let is_whole =
+            |rates: &&GoroutineRates| rates.sampling.is_none() && rates.failure.is_none();
         if !rates.iter().all(is_whole) {
             return None;
         }
@@ -86,11 +87,7 @@ impl Comparison {
 }
 
 /// Counts by site, where memory has too many sites all those together that it does not tell apart.
-fn seen(
-    rates: &GoroutineRates,
-    living: &Living,
-    is_own: &mut dyn FnMut(Creation) -> bool,
-) -> Seen {
+fn seen(rates: &GoroutineRates, living: &Living, is_own: &mut dyn FnMut(Creation) -> bool) -> Seen {
     let live = &living.by_site;
     let has_others = live.contains_key(&OTHER_SITES);
     let mut seen = Seen::new();
@@ -151,7 +148,8 @@ pub fn reconcile([first, last]: [&Comparison; 2], excused: u64) -> Reconciled {
 }
 
 fn change([first, last]: [&Comparison; 2], site: Creation) -> SiteChange {
-    let [before, now] = [first, last].map(|one| one.live.by_site.get(&site).map_or(0, |n| *n as i64));
+    let [before, now] =
+        [first, last].map(|one| one.live.by_site.get(&site).map_or(0, |n| *n as i64));
     let (of_living, of_probes) = (now - before, last.balance(site) - first.balance(site));
     let [[first_started, first_ended], [started, ended]] =
         [first, last].map(|one| one.meanwhile(site));

@@ -85,7 +85,8 @@ fn explained(each_bytes: u64, state: State) -> Verdict {
         old: 100,
         never_released_ratio: 0.9,
     };
-    let goroutines = vec![(LEAKY, judgement(SiteState::Leak)), (HONEST, judgement(SiteState::Clean))];
+    let goroutines =
+        vec![(LEAKY, judgement(SiteState::Leak)), (HONEST, judgement(SiteState::Clean))];
     explain_with_stacks(&evidence, Verdict { state, goroutines, ..assess(&evidence) })
 }
 
@@ -97,15 +98,21 @@ fn stacks_of_leaking_goroutines_explain_what_they_take_up() {
     assert!((share.ratio - 0.1024).abs() < 0.01, "{share:?}");
     assert!(share.high - share.low < 0.02, "{share:?}");
     let why = verdict.reasons.last().unwrap();
-    assert!(why.ends_with("the stacks of the leaking goroutines explain 10 % (10-10) of it"), "{why}");
+    assert!(
+        why.ends_with("the stacks of the leaking goroutines explain 10 % (10-10) of it"),
+        "{why}"
+    );
 }
 
 /// Of a long stack, half may never have been touched.
 #[test]
 fn long_stacks_may_be_resident_in_part() {
     let share = explained(32 << 10, State::Leak).explained.unwrap();
-    let whole = (32 << 10) as f64 * PER_S as f64 / RSS_PER_S as f64;
-    assert!((share.low - whole / 2.0).abs() < 0.02 && (share.high - whole).abs() < 0.02, "{share:?}");
+    let whole = f64::from(32 << 10) * PER_S as f64 / RSS_PER_S as f64;
+    assert!(
+        (share.low - whole / 2.0).abs() < 0.02 && (share.high - whole).abs() < 0.02,
+        "{share:?}"
+    );
 }
 
 #[test]
