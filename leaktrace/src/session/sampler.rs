@@ -332,8 +332,7 @@ impl<'e> Sampler<'e> {
     /// Searches the heap for contexts that hold others.
     fn search(&mut self) {
         let executable = self.executable;
-        let searched = self.holdings.as_mut().map(|holdings| holdings.search(executable));
-        if let Some(Err(error)) = searched {
+        if let Some(Err(error)) = self.holdings.as_mut().map(|known| known.search(executable)) {
             self.shortfalls.note(HOLDERS, format!("{error:#}"));
         }
     }
@@ -341,15 +340,13 @@ impl<'e> Sampler<'e> {
     /// Reads the survivors and the call chains, and detaches.
     pub fn finish(mut self, watch: &Watch) -> Found {
         let is_alive = watch.state() == State::Running;
-        let live = self.observe(Instant::now(), is_alive, true);
+        self.observe(Instant::now(), is_alive, true);
         self.observe_growth(watch, true);
-        if is_alive {
-            self.search();
-        }
         self.observe_rates(watch, true);
         if is_alive {
             let cgroup = CgroupSample::read(watch.process(), &self.hierarchies);
             self.look_around(watch, cgroup.as_ref(), true);
+            self.search();
         }
         let births_s = self.births_s();
         let origins = self.tracer.take().as_ref().map(Tracer::origins).transpose();
@@ -370,7 +367,6 @@ impl<'e> Sampler<'e> {
             holders: holdings.map(Holdings::holders).unwrap_or_default(),
             origins: origins.unwrap_or_default(),
             heap: self.heap.and_then(HeapWatch::finish),
-            goroutines: self.goroutines.and_then(|known| known.finish(start_ns)),
             resident: self.resident.finish(),
             pods: self.pods.and_then(PodWatch::finish),
             growth: self.growth.and_then(GrowthWatch::finish),
