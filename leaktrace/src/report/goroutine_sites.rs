@@ -32,7 +32,7 @@ const ROWS_MAX: usize = 100;
 const PLACES_MAX: usize = 4;
 
 /// The goroutines over the trace, without the runtime's own.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct GoroutineSites {
     /// Where the figures come from.
     pub how: &'static str,

@@ -210,3 +210,77 @@ fn labels(out: &mut String, goroutines: &GoroutineSites) {
         line(out, &format!("    {name}: {} -> {}, {growth}/s", label.first, label.last));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{agreement, table};
+    use crate::{
+        memory::goroutines::Creation,
+        report::{
+            ChangeSection, GoroutineSite, GoroutineSites, ReconciledSection,
+            goroutine_brief::BRIEF, goroutine_sites::Ages,
+        },
+    };
+
+    fn reconciled(unexplained: i64, lost: u64) -> ReconciledSection {
+        let change = ChangeSection { by_memory: 5, by_probes: -3, in_between: 4, unexplained };
+        ReconciledSection { seconds: 8.0, change, lost }
+    }
+
+    #[test]
+    fn the_page_says_whether_memory_agrees() {
+        let said = |unexplained, lost| agreement(&reconciled(unexplained, lost));
+        let both = "in 8.0 s +5 alive, -3 by starts less ends";
+        assert_eq!(said(0, 0), format!("; memory agrees: {both}"));
+        assert_eq!(said(4, 2), format!("; memory does not agree: {both}; at least 2 were lost"));
+        let excused = "4 more than can have happened while memory was read";
+        assert_eq!(said(4, 0), format!("; {both}: {excused}"));
+    }
+
+    fn site(line: u64, live: u64, verdict: &'static str) -> GoroutineSite {
+        GoroutineSite {
+            id: line.to_string(),
+            creation: Some(Creation { creator_pc: line, start_pc: 1 }),
+            creator: None,
+            start: None,
+            live,
+            live_first: live,
+            growth_per_s: None,
+            growth_interval: None,
+            started: line,
+            ended: 0,
+            ended_before: 0,
+            ages: Ages::default(),
+            stack_bytes: 0,
+            stack_bytes_each: 0,
+            growth_bytes_per_s: None,
+            states: Vec::new(),
+            stacks: Vec::new(),
+            stacks_total: 0,
+            usual_lifetime_s: None,
+            horizon_s: 0.0,
+            old: 0,
+            rates: None,
+            advice: Vec::new(),
+            verdict,
+        }
+    }
+
+    /// Whatever the probes see, what was read has the first rows, and leaks have most.
+    #[test]
+    fn sites_that_only_the_probes_saw_stand_below_and_are_few() {
+        let read = [site(1, 9, "leak"), site(2, 5, "clean")];
+        let brief = (0..20).map(|line| site(100 + line, 0, BRIEF));
+        let section = GoroutineSites {
+            sites_total: 22,
+            sites: read.into_iter().chain(brief).collect(),
+            ..GoroutineSites::default()
+        };
+        let mut page = String::new();
+        table(&mut page, &section);
+        let rows: Vec<_> = page.lines().skip(1).take(5).collect();
+        assert!(rows[0].ends_with("leak") && rows[1].ends_with('-'), "{page}");
+        assert!(rows[2].ends_with(BRIEF) && rows[3].ends_with(BRIEF), "{page}");
+        assert!(rows[4].contains("and 18 more go statements"), "{page}");
+    }
+}
