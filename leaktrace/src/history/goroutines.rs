@@ -144,6 +144,7 @@ impl GoroutineHistory {
             series.live.pop();
             series.started.pop();
             series.ended_before.pop();
+            series.stack_bytes.pop();
         }
     }
 

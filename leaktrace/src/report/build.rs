@@ -283,6 +283,7 @@ impl Interest {
             SiteState::Unresolved
             | SiteState::Recent
             | SiteState::Stopped
+            | SiteState::Balanced
             | SiteState::HeldByOthers => 2,
             SiteState::BoundedByDeadline | SiteState::ReleasedLate => 3,
             SiteState::NeverReleased | SiteState::KeptByOthers => 4,

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use super::{
     RssGrowth, RssShape, SiteEvidence, SiteJudgement, SiteState, State, Verdict,
-    balance::{balance_spans_s, balances},
     explained::{explained, leaking_bytes},
     reasons,
     site::{NEW_WINDOWS, TWO_COLLECTIONS_S, floor_per_s, judge},
@@ -82,9 +81,7 @@ pub fn assess(evidence: &Evidence<'_>) -> Verdict {
         return verdict;
     }
     match history.contexts() {
-        Some(contexts) if contexts.probe_hits > 0 => {
-            from_contexts(evidence, contexts, &mut verdict)
-        }
+        Some(contexts) if contexts.probe_hits > 0 => from_contexts(evidence, &mut verdict),
         Some(_) => {
             verdict.reasons.push("no context was created or cancelled in the window".to_owned());
             from_rss(history, &mut verdict);
@@ -162,7 +159,7 @@ fn floor_contexts_per_s(evidence: &Evidence<'_>, sites: &[(u64, SiteJudgement)])
     floors.into_iter().reduce(f64::max).map(|floor| divisor * floor)
 }
 
-fn from_contexts(evidence: &Evidence<'_>, contexts: &ContextSample, verdict: &mut Verdict) {
+fn from_contexts(evidence: &Evidence<'_>, verdict: &mut Verdict) {
     if !evidence.releases_complete {
         verdict.reasons.push(
             "some releases can't be seen in this build, so what looks outstanding may have been \
@@ -177,7 +174,7 @@ fn from_contexts(evidence: &Evidence<'_>, contexts: &ContextSample, verdict: &mu
     if leaking.is_empty() {
         no_site_leaks(evidence, &doubts, verdict);
     } else {
-        some_site_leaks(evidence, contexts, &leaking, verdict);
+        some_site_leaks(evidence, &leaking, verdict);
     }
     verdict.reasons.extend(doubts.into_iter().map(|(_, why)| why));
     verdict.reasons.extend(reasons::doubtful_holder(&verdict.sites, evidence.holdings));
@@ -193,7 +190,6 @@ fn from_contexts(evidence: &Evidence<'_>, contexts: &ContextSample, verdict: &mu
 
 fn some_site_leaks(
     evidence: &Evidence<'_>,
-    contexts: &ContextSample,
     leaking: &[(u64, SiteJudgement)],
     verdict: &mut Verdict,
 ) {
@@ -203,42 +199,9 @@ fn some_site_leaks(
     verdict.confidence_ratio = surest;
     verdict.reasons.extend(leaking.iter().map(leak));
     verdict.reasons.extend(reasons::without_releases(evidence, leaking));
-    if let Some(why) = balance_doubt(evidence, contexts, leaking) {
-        verdict.state = State::Suspect;
-        verdict.confidence_ratio = 0.0;
-        // Such a growth was seen, and could not be told.
-        verdict.floor_contexts_per_s = None;
-        verdict.reasons.push(why);
-    }
     let bytes = leaking_bytes(evidence, verdict);
     verdict.explained = explained(evidence, &bytes);
     verdict.reasons.push(reasons::rss_beside_leak(verdict, &bytes));
-}
-
-/// Releases of contexts made before tracing began may balance the growth: once those of usual lives
-/// have been released, or in the last third of the window.
-fn balance_doubt(
-    evidence: &Evidence<'_>,
-    contexts: &ContextSample,
-    leaking: &[(u64, SiteJudgement)],
-) -> Option<String> {
-    let history = evidence.history;
-    let horizon_s = leaking.iter().map(|(_, site)| site.horizon_s).fold(0.0, f64::max);
-    let spans_s = balance_spans_s(horizon_s, history.duration_s());
-    spans_s.into_iter().find_map(|from_s| {
-        let points = history.points();
-        let before = points.get(points.partition_point(|point| point.at_s < from_s))?;
-        let released = contexts.released_untracked.saturating_sub(before.released_untracked);
-        let kept = births_since(evidence, leaking, from_s) * contexts.sample_divisor;
-        balances(kept as f64, released as f64)
-            .then(|| reasons::balanced(kept, released, history.duration_s() - from_s))
-    })
-}
-
-/// Survivors of these sites born at `from_s` or later.
-fn births_since(evidence: &Evidence<'_>, sites: &[(u64, SiteJudgement)], from_s: f64) -> u64 {
-    let births = sites.iter().filter_map(|(id, _)| evidence.births_s?.get(id)).flatten();
-    births.filter(|birth_s| **birth_s >= from_s).count() as u64
 }
 
 fn no_site_leaks(evidence: &Evidence<'_>, doubts: &[(State, String)], verdict: &mut Verdict) {

@@ -80,10 +80,12 @@ fn explained(each_bytes: u64, state: State) -> Verdict {
     let judgement = |state| SiteJudgement {
         state,
         growth: None,
+        leaked: None,
         usual_lifetime_s: None,
         horizon_s: 5.0,
         old: 100,
         never_released_ratio: 0.9,
+        leak_probability: 0.9,
     };
     let goroutines =
         vec![(LEAKY, judgement(SiteState::Leak)), (HONEST, judgement(SiteState::Clean))];

@@ -62,9 +62,13 @@ const fn doubt(state: SiteState, process_is_young: bool) -> Option<(State, &'sta
         )),
         SiteState::NeverReleased => Some((
             State::Suspect,
-            "has started goroutines of which none has ended, but not steadily to the end of a window \
-             of 30 s or more, in a young process: workers that are meant to stay look the same; trace \
-             for longer",
+            "has started goroutines of which no old one has ended, but for too short a time or not steadily \
+             enough: workers that are meant to stay look the same; trace for longer",
+        )),
+        SiteState::Balanced => Some((
+            State::Inconclusive,
+            "keeps new goroutines, but as many older ones end: it may be a steady coming and going of long \
+             lives",
         )),
         SiteState::Recent => Some((
             State::Inconclusive,

@@ -9,7 +9,6 @@ use std::collections::HashMap;
 
 use super::{
     RssShape, SiteEvidence, SiteJudgement, SiteState, State, Verdict,
-    balance::{balance_spans_s, balances},
     combine::{FLOOR_CONFIDENCE, NO_LEAK_WINDOW_MIN_S, WINDOW_MIN_S},
     goroutine_reasons as reasons,
     site::{self, judge},
@@ -201,13 +200,14 @@ fn judge_site(
         released_before: &series.ended_before,
         window_s: evidence.window_s,
     });
-    if matches!(judgement.state, SiteState::Leak | SiteState::NeverReleased) {
-        if is_balanced(evidence, series, births_s, judgement.horizon_s) {
-            let grows = judgement.growth.is_some_and(|growth| growth.low > 0.0);
-            judgement.state = if grows { SiteState::ReleasedLate } else { SiteState::Clean };
-        } else if !goes_on(evidence, births_s) {
+    let grows = judgement.growth.is_some_and(|growth| growth.low > 0.0);
+    match judgement.state {
+        SiteState::Leak | SiteState::NeverReleased if !goes_on(evidence, births_s) => {
             judgement.state = SiteState::Stopped;
         }
+        // Of goroutines also the old ones are counted.
+        SiteState::Balanced if !grows => judgement.state = SiteState::Clean,
+        _ => {}
     }
     judgement
 }
@@ -217,24 +217,6 @@ fn goes_on(evidence: &GoroutineEvidence<'_>, births_s: &[f64]) -> bool {
     let late_s = 2.0 / 3.0 * evidence.window_s;
     let late = births_s.iter().filter(|birth_s| **birth_s >= late_s).count();
     late as f64 >= GOING_ON_RATIO * births_s.len() as f64 / 3.0
-}
-
-/// Whether older goroutines of the site end as new ones stay: once those of usual lives have ended, or
-/// lately.
-fn is_balanced(
-    evidence: &GoroutineEvidence<'_>,
-    series: &GoroutineSeries,
-    births_s: &[f64],
-    horizon_s: f64,
-) -> bool {
-    let times_s = evidence.history.times_s();
-    balance_spans_s(horizon_s, evidence.window_s).into_iter().any(|from_s| {
-        let first = times_s.partition_point(|time_s| *time_s < from_s);
-        let before = series.ended_before.get(first).copied().unwrap_or(0);
-        let ended = series.latest.ended_before.saturating_sub(before);
-        let kept = births_s.iter().filter(|birth_s| **birth_s >= from_s).count();
-        balances(kept as f64, ended as f64)
-    })
 }
 
 /// The rate at which any site would have been seen to leak with 95 % probability.

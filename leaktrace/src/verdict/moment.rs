@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     Evidence, GoroutineEvidence, SeriesEvidence, Verdict, WINDOW_MIN_S, assess,
-    forethought::look_ahead, weigh_goroutines, weigh_series,
+    explain_with_stacks, forethought::look_ahead, weigh_goroutines, weigh_series,
 };
 use crate::{
     history::History,
@@ -70,6 +70,7 @@ pub fn judge(history: &History, moment: &Moment, circumstances: &Circumstances) 
     }
     if history.duration_s() >= WINDOW_MIN_S {
         let series = SeriesEvidence::of(history, verdict.rss_noise_bytes, moment.pods);
+        verdict.floor_bytes_per_s = series.floor_bytes_per_s().or(verdict.floor_bytes_per_s);
         verdict = weigh_series(verdict, &series);
         look_ahead(&mut verdict, history, &series);
     }

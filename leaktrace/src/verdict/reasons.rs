@@ -25,9 +25,13 @@ pub fn doubts(sites: &[(u64, SiteJudgement)]) -> Vec<(State, String)> {
         }
         SiteState::NeverReleased => Some((
             State::Suspect,
-            "has grown and released nothing, but not steadily to the end of a window of 30 s or \
-             more, in a young process: contexts that are meant to live long look the same; trace \
-             for longer",
+            "has released no old context, but for too short a time or not steadily enough: contexts that \
+             are meant to live long look the same; trace for longer",
+        )),
+        SiteState::Balanced => Some((
+            State::Inconclusive,
+            "keeps new contexts, but as many that were made before tracing are released: it may be a \
+             steady coming and going of long lives",
         )),
         SiteState::Recent => {
             Some((State::Inconclusive, "has begun to keep contexts only lately; trace for longer"))
@@ -180,13 +184,4 @@ pub fn explained_by_stacks(rss: &RssGrowth, explained: Explained, with_heap: boo
 pub fn grows_by(rss: &RssGrowth) -> String {
     let Slope { per_s, low, high } = rss.slope;
     format!("anonymous RSS grows by {}/s ({} to {})", bytes(per_s), bytes(low), bytes(high))
-}
-
-/// Why growth may be no leak: older contexts go as new ones come.
-pub fn balanced(kept: u64, released: u64, last_s: f64) -> String {
-    format!(
-        "but in the last {} {released} contexts made before tracing were released beside {kept} new ones \
-         that stay: it may be a steady coming and going of long lives",
-        seconds(last_s)
-    )
 }

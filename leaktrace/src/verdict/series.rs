@@ -9,7 +9,7 @@ use super::{
     series_reasons::{self as reasons, Series},
 };
 use crate::{
-    history::History,
+    history::{History, Point},
     model::{
         LoadChange, LoadDirection, PodGrowth, Shaped, busy_cpus, growth_per_pod, how_long_s,
         load_change, shape_of,
@@ -25,6 +25,9 @@ const TICKS_PER_S: f64 = 100.0;
 const HEAP_NOISE_BYTES: f64 = 65_536.0;
 /// or by this share of it.
 const HEAP_NOISE_RATIO: f64 = 0.005;
+/// Of what the Go runtime takes of the system not all is touched at once: it asks for 4 MiB at a time
+/// (runtime/mpagealloc.go `pallocChunkBytes`).
+const UNTOUCHED_BYTES: f64 = 4_194_304.0;
 /// A pool of threads breathes by so many.
 const THREADS_NOISE: f64 = 2.0;
 /// Goroutines of requests come and go by so many.
@@ -70,6 +73,9 @@ pub struct SeriesEvidence {
     pub anon_rss: Option<Finding>,
     /// Live bytes of a Go heap that each collection found.
     pub live_heap: Option<Finding>,
+    /// Anonymous resident memory beside all that the Go runtime holds, in bytes: what C and mappings
+    /// of the program's own take.
+    pub native: Option<Finding>,
     /// Collections that were seen, by the readings that are kept.
     pub collections: usize,
     /// By how much the heap could grow without a collection, where hardly one was seen; in bytes.
@@ -107,6 +113,7 @@ impl SeriesEvidence {
                 rss_noise_bytes.max(PAGE_BYTES),
             ),
             live_heap: load.finding(&heap, heap_noise.max(HEAP_NOISE_BYTES)),
+            native: load.finding(&native(history), UNTOUCHED_BYTES),
             collections: heap.len(),
             uncollected_room_bytes,
             collector_is_off: collector_is_off(history),
@@ -119,21 +126,29 @@ impl SeriesEvidence {
     }
 
     /// For how many seconds to trace so that growth of `bytes_per_s` is told from the noise of this
-    /// process, by the series that tells it first; none where no series is known.
+    /// process, on the Go heap or beside it; none where no series is known.
     pub fn how_long_s(&self, bytes_per_s: f64) -> Option<f64> {
         let long = |finding: &Finding| how_long_s(bytes_per_s, finding.shaped.swing);
         let between_s = self.window_s / self.collections.max(1) as f64;
         let heap = self.live_heap.as_ref().and_then(long);
         let heap = heap.map(|heap_s| heap_s.max(COLLECTIONS_MIN * between_s));
-        let rss = self.anon_rss.as_ref().and_then(long);
-        heap.into_iter().chain(rss).reduce(f64::min)
+        let native = self.native.as_ref().and_then(long);
+        match (heap, native) {
+            (Some(heap_s), Some(native_s)) => Some(heap_s.max(native_s)),
+            _ => self.anon_rss.as_ref().and_then(long),
+        }
     }
 
-    /// The slowest growth of live bytes, or of the RSS where there is no collected heap, that this
-    /// window could have told from its noise, in bytes per second.
+    /// The slowest growth, of live bytes on the Go heap or of memory beside it, that this window could
+    /// have told from its noise, in bytes per second; of the RSS where these are not known.
     pub fn floor_bytes_per_s(&self) -> Option<f64> {
-        let known = self.live_heap.as_ref().or(self.anon_rss.as_ref())?;
-        Some(known.shaped.detectable_per_s())
+        let told = |finding: &Option<Finding>| {
+            finding.as_ref().map(|found| found.shaped.detectable_per_s())
+        };
+        match (told(&self.live_heap), told(&self.native)) {
+            (Some(heap), Some(native)) => Some(heap.max(native)),
+            _ => told(&self.anon_rss),
+        }
     }
 }
 
@@ -147,6 +162,16 @@ fn live_heap(history: &History) -> Vec<(f64, f64)> {
     let firsts = cycles.filter_map(|cycle| cycle.first());
     let collected = firsts.filter(|(_, counters)| counters.gc_cycles > 0);
     collected.map(|(at_s, counters)| (*at_s, counters.heap_marked_bytes as f64)).collect()
+}
+
+/// (seconds, bytes) of the anonymous RSS that are not the Go runtime's; below zero where that has not
+/// touched all that it has.
+fn native(history: &History) -> Vec<(f64, f64)> {
+    let beside = |point: &Point| {
+        let ready = point.runtime.as_ref()?.mapped_ready_bytes;
+        Some((point.at_s, point.process.rss_anon_bytes? as f64 - ready as f64))
+    };
+    history.points().iter().filter_map(beside).collect()
 }
 
 /// What the collector allowed the heap to grow by when the window began: up to its goal.
@@ -209,7 +234,11 @@ impl Load {
 /// steady to the end, and does not go with a rise of the load, makes it suspect; never a leak. What
 /// grew with the load weakens both "no leak" and a suspicion that nothing else supports.
 pub fn weigh_series(mut verdict: Verdict, evidence: &SeriesEvidence) -> Verdict {
-    let known = [(Series::LiveHeap, &evidence.live_heap), (Series::AnonRss, &evidence.anon_rss)];
+    let known = [
+        (Series::LiveHeap, &evidence.live_heap),
+        (Series::Native, &evidence.native),
+        (Series::AnonRss, &evidence.anon_rss),
+    ];
     let known = known.map(|(series, finding)| finding.as_ref().map(|found| (series, found)));
     let growing: Vec<_> = known
         .into_iter()

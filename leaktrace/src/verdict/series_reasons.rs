@@ -11,6 +11,8 @@ use crate::{
 pub enum Series {
     /// What each collection found alive.
     LiveHeap,
+    /// Anonymous resident memory beside the Go runtime's.
+    Native,
     /// Anonymous resident memory.
     AnonRss,
     /// Threads.
@@ -25,6 +27,7 @@ impl Series {
     const fn name(self) -> &'static str {
         match self {
             Self::LiveHeap => "the live heap after each collection",
+            Self::Native => "anonymous memory beside the Go runtime's",
             Self::AnonRss => "anonymous RSS",
             Self::Threads => "the number of threads",
             Self::Goroutines => "the number of goroutines",
@@ -35,7 +38,7 @@ impl Series {
     /// A figure with its unit.
     fn figure(self, value: f64) -> String {
         match self {
-            Self::LiveHeap | Self::AnonRss | Self::VmData => bytes(value),
+            Self::LiveHeap | Self::Native | Self::AnonRss | Self::VmData => bytes(value),
             Self::Threads | Self::Goroutines => rate(value),
         }
     }

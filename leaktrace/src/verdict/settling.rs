@@ -70,7 +70,7 @@ impl Settling {
         let stood_s = window_s - self.since_s;
         let stands = stood_s >= STANDS_S.max(STANDS_WINDOWS * window_s);
         let long_enough = match verdict.state {
-            State::Leak => true,
+            State::Leak => rates_are_told(verdict),
             State::NoLeak => window_s >= NO_LEAK_WINDOW_MIN_S,
             State::Suspect | State::Inconclusive => false,
         };
@@ -80,6 +80,14 @@ impl Settling {
             && verdict.confidence_ratio >= CONFIDENCE_MIN
             && self.goal.is_reached(verdict)
     }
+}
+
+/// Whether it is known how fast what leaks does so: else some of it may yet be released.
+fn rates_are_told(verdict: &Verdict) -> bool {
+    let sites = verdict.sites.iter().map(|(_, site)| site);
+    let goroutines = verdict.goroutines.iter().map(|(_, site)| site);
+    let mut leaks = sites.chain(goroutines).filter(|site| site.state == SiteState::Leak);
+    leaks.all(|site| site.leaked.is_some())
 }
 
 fn answer(verdict: &Verdict) -> Answer {

@@ -4,11 +4,14 @@
 //! leaves old contexts from every part of the window in which it created any, also lately; a
 //! burst, a warm-up, or a set of contexts held from the start does not.
 
-use super::odds::{Before, Outliving, leak_probability};
+use super::{
+    balance::{balance_spans_s, balances},
+    odds::{Before, Outliving, leak_probability},
+};
 use crate::{
     model::{
-        LifeCounts, Slope, bucket_ceiling_s, count_at_least, leak_rate, poisson_mean_for_at_least,
-        quantile_ceiling_s, quantile_s, theil_sen, wilson_lower_bound,
+        LifeCounts, Slope, bucket_ceiling_s, count_at_least, leak_rate, poisson_difference_noise,
+        poisson_mean_for_at_least, quantile_ceiling_s, quantile_s, theil_sen, wilson_lower_bound,
     },
     snapshot::{ContextKind, ContextNature, HoldingSample, SiteSample},
 };
@@ -66,6 +69,8 @@ const YOUNG_RATE_RATIO: f64 = 0.8;
 /// What has been growing for less than so many windows before may still be filling up what it means to
 /// keep.
 pub const NEW_WINDOWS: f64 = 4.0;
+/// Less likely leaks among which some end are lives too long for the window.
+const LONG_LIVES_PROBABILITY: f64 = 0.3;
 /// A site began in the window if nothing was made there for so many times its longest pause,
 const BEGAN_PAUSES: f64 = 2.0;
 /// and so many readings.
@@ -125,6 +130,9 @@ pub enum SiteState {
     BoundedByDeadline,
     /// It grows, but too many old contexts are released in the end.
     ReleasedLate,
+    /// It has kept what it made, but as much of what was there before is released: a steady coming and
+    /// going of long lives.
+    Balanced,
     /// It has grown, and what got old was not released, but not steadily enough or for too short a
     /// time: contexts that are meant to live long look the same.
     NeverReleased,
@@ -141,6 +149,7 @@ impl SiteState {
             Self::Recent => "recent",
             Self::Stopped => "stopped",
             Self::HeldByOthers | Self::KeptByOthers => "held_by_others",
+            Self::Balanced => "balanced",
             Self::NeverReleased => "never_released",
             Self::Collectable => "collectable",
             Self::BoundedByDeadline => "bounded_by_deadline",
@@ -211,10 +220,25 @@ pub fn judge(site: &SiteEvidence<'_>) -> SiteJudgement {
         leak_probability: leak_probability(&outliving(site, horizon_s)),
     };
     judgement.state = state(site, &judgement, &parts, old);
+    if matches!(judgement.state, SiteState::Leak | SiteState::NeverReleased)
+        && is_balanced(site, horizon_s)
+    {
+        judgement.state = SiteState::Balanced;
+    }
     if judgement.state == SiteState::Leak {
         judgement.leaked = leaked_per_s(site);
     }
     judgement
+}
+
+/// Whether what was there before ends as new ones stay: once that of usual lives has ended, or lately.
+fn is_balanced(site: &SiteEvidence<'_>, horizon_s: f64) -> bool {
+    let released = |time_s| interpolate(site.times_s, site.released_before, time_s);
+    balance_spans_s(horizon_s, site.window_s).into_iter().any(|from_s| {
+        let kept = site.births_s.iter().filter(|birth_s| **birth_s >= from_s).count() as u64;
+        let ended = released(site.window_s) - released(from_s);
+        balances((kept * site.sample_divisor) as f64, ended)
+    })
 }
 
 /// How fast the site leaks: unlike the slope of what is outstanding this leaves out what is going to be
@@ -285,7 +309,7 @@ fn began_in_window(site: &SiteEvidence<'_>) -> bool {
 
 /// Contexts that are meant to live as long as their process look like this while they are made.
 fn may_only_be_filling(site: &SiteEvidence<'_>) -> bool {
-    site.latest.released == 0 && is_new(site)
+    timed_releases(site.latest) == 0 && is_new(site)
 }
 
 /// Whether the site goes on creating as before, up to the end of a window that is long enough.
@@ -294,7 +318,9 @@ fn fills_without_end(site: &SiteEvidence<'_>) -> bool {
     let last_s = YOUNG_LAST_SHARE * site.window_s;
     let last = created(site.window_s) - created(site.window_s - last_s);
     let all = created(site.window_s) - created(0.0);
-    site.window_s >= YOUNG_WINDOW_MIN_S && last >= YOUNG_RATE_RATIO * YOUNG_LAST_SHARE * all
+    let expected = YOUNG_RATE_RATIO * YOUNG_LAST_SHARE * all;
+    let goes_on = last >= 1.0 && last + poisson_difference_noise(expected, 0.0) >= expected;
+    site.window_s >= YOUNG_WINDOW_MIN_S && goes_on
 }
 
 /// The first that applies, from the surest knowledge down.
@@ -326,7 +352,8 @@ fn state(site: &SiteEvidence<'_>, judgement: &SiteJudgement, parts: &Parts, old:
     } else if site.nature.kind == ContextKind::Timer {
         SiteState::BoundedByDeadline
     } else if judgement.never_released_ratio < never_released_needed(old) {
-        SiteState::ReleasedLate
+        let long = judgement.leak_probability < LONG_LIVES_PROBABILITY;
+        if long { SiteState::Unresolved } else { SiteState::ReleasedLate }
     } else if may_only_be_filling(site) && !fills_without_end(site) {
         SiteState::NeverReleased
     } else if judgement.leak_probability < LEAK_PROBABILITY_MIN {
