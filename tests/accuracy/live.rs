@@ -55,18 +55,26 @@ pub fn run_all(
     at_once: usize,
     tell: impl Fn(&Live, &Result<Ran>) + Sync,
 ) -> Vec<Result<Ran>> {
+    each(lives, at_once, |live| {
+        let result = run_guarded(live);
+        tell(live, &result);
+        result
+    })
+}
+
+/// Does something with each, `at_once` at the same time; gives what came of it, in their order.
+pub fn each<T: Send>(lives: &[Live], at_once: usize, work: impl Fn(&Live) -> T + Sync) -> Vec<T> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
-    let work = || {
+    let take_and_work = || {
         while let Some((number, live)) = take(lives, &next) {
-            let result = run_guarded(live);
-            tell(live, &result);
+            let result = work(live);
             results.lock().unwrap_or_else(PoisonError::into_inner).push((number, result));
         }
     };
     thread::scope(|scope| {
         for _ in 0..at_once.max(1) {
-            scope.spawn(work);
+            scope.spawn(take_and_work);
         }
     });
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -115,7 +123,7 @@ fn arguments(scenario: &Scenario) -> Vec<String> {
 
 /// With all that ends while the player lives through the time before tracing begins, which a schedule
 /// leaves out, and with work for after the longest trace, which begins after time 0.
-fn live_schedule(scenario: &Scenario) -> Vec<Event> {
+pub fn live_schedule(scenario: &Scenario) -> Vec<Event> {
     let warm_s = lived_warm_s(scenario);
     let mut later = Scenario {
         warm_s: scenario.warm_s - warm_s,

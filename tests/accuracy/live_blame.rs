@@ -39,6 +39,20 @@ impl Blame {
         Ok(blame)
     }
 
+    /// The part of each site of the report that has one: contexts by `id`, goroutines by theirs.
+    pub fn parts(report: &Value) -> Result<HashMap<String, usize>> {
+        let marks = marks()?;
+        let all = |sites: &Value| sites.as_array().cloned().unwrap_or_default();
+        let contexts = all(&report["contexts"]["sites"]);
+        let contexts = contexts.iter().map(|site| (site, made_at(site).and_then(sites_line)));
+        let goroutines = all(&report["goroutines"]["sites"]);
+        let goroutines = goroutines.iter().map(|site| (site, sites_line(&site["creator"])));
+        let known = contexts.chain(goroutines).filter_map(|(site, line)| {
+            Some((site["id"].as_str()?.to_owned(), *marks.get(&line?)?))
+        });
+        Ok(known.collect())
+    }
+
     /// Whether it blames a part.
     pub fn names(&self, part: usize) -> bool {
         self.contexts.contains_key(&part) || self.goroutines.contains_key(&part)

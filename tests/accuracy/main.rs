@@ -30,6 +30,7 @@ use accuracy::{
     live_catalogue::{live_catalogue, quick},
     outcome::Outcome,
     page::page,
+    recorded,
     scenario::Scenario,
     score::{Worth, is_failure},
     sweep::sweep,
@@ -37,6 +38,16 @@ use accuracy::{
 
 /// Random programs in a full run.
 const SWEEP_DEFAULT: u64 = 300;
+/// Live scenarios, by the beginnings of their names, whose readings are kept.
+const RECORDED: [&str; 7] = [
+    "0.55 contexts/s",
+    "connections that come and go",
+    "cache with eviction",
+    "several leaks at once",
+    "load ramp",
+    "pool of goroutines",
+    "goroutines",
+];
 /// In a quick one every so many is run.
 const QUICK_EVERY: usize = 6;
 
@@ -61,6 +72,9 @@ struct Options {
     /// Write the page into this file too; from the root of the repository
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Trace the scenarios that are kept as recordings anew
+    #[arg(long)]
+    record: bool,
     /// Say why, for each verdict that was wrong
     #[arg(long)]
     why: bool,
@@ -103,7 +117,11 @@ fn judge(options: &Options) -> Result<bool> {
         live_scenarios(options).iter().for_each(|live| println!("live: {}", live.scenario.name));
         return Ok(true);
     }
+    if options.record {
+        return record(options);
+    }
     let mut outcomes = run_all(&scenarios, options.why);
+    outcomes.extend(recorded_outcomes(options)?);
     outcomes.extend(run_live(&live_scenarios(options), options.why)?);
     let random = run_all(&sweep(sweep_count(options), options.seed), options.why);
     let text = header(options) + &page(&outcomes, &random);
@@ -125,6 +143,28 @@ fn chosen(options: &Options) -> Vec<Scenario> {
     let scenarios = catalogue(options.seed).into_iter();
     let scenarios = scenarios.filter(|scenario| options.names(scenario));
     scenarios.step_by(if options.quick { QUICK_EVERY } else { 1 }).collect()
+}
+
+/// What the recordings come to.
+fn recorded_outcomes(options: &Options) -> Result<Vec<Outcome>> {
+    if options.only.is_some_and(|only| only != Only::Recorded) {
+        return Ok(Vec::new());
+    }
+    let all = recorded::all()?.into_iter().filter(|known| options.names(&known.scenario));
+    Ok(all.map(|known| recorded::replay(&known)).collect())
+}
+
+/// Makes the recordings anew, several at a time.
+fn record(options: &Options) -> Result<bool> {
+    let lives: Vec<_> = live_catalogue(options.seed)
+        .into_iter()
+        .filter(|live| RECORDED.iter().any(|name| live.scenario.name.starts_with(name)))
+        .collect();
+    let results = live::each(&lives, live::AT_ONCE, recorded::record);
+    for path in results {
+        eprintln!("{}", path?.display());
+    }
+    Ok(true)
 }
 
 /// The live scenarios to run.

@@ -1,8 +1,9 @@
 //! The accuracy benchmark: programs whose truth is known in, how often the verdict is right out.
 //!
 //! One description of a program ([`scenario`]) becomes one schedule of events ([`schedule`]), which a
-//! live Go program carries out ([`live`]) or a simulation in fast time ([`fast`]). Both give
-//! [`outcome::Outcome`]s, which [`score`] turns into tables.
+//! live Go program carries out ([`live`]) or a simulation in fast time ([`fast`]); readings of live
+//! programs are kept and judged again ([`recorded`]). All give [`outcome::Outcome`]s, which [`score`]
+//! turns into tables.
 
 #![allow(dead_code, reason = "the benchmark uses all of it, the test a part")]
 
@@ -16,6 +17,8 @@ pub mod live_catalogue;
 pub mod outcome;
 pub mod page;
 pub mod player;
+pub mod recorded;
+pub mod recording;
 pub mod scenario;
 pub mod schedule;
 pub mod score;

@@ -1,9 +1,9 @@
 //! What a program does, as far as a leak detector is concerned.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A program that is to be judged.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scenario {
     /// Unique, for people: `partial leak of 1 in 100`.
     pub name: String,
@@ -34,7 +34,7 @@ impl Scenario {
 }
 
 /// One line of the program that makes things.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     /// What it makes.
     pub what: What,
@@ -66,7 +66,7 @@ impl Part {
 }
 
 /// What a line makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
     /// A `context.WithCancel` under a cancellable parent that lives as long as the program.
@@ -87,7 +87,7 @@ pub enum What {
 }
 
 /// When a line makes things; in seconds, at times since tracing began (before it below zero).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Arrivals {
     /// Evenly.
@@ -103,7 +103,7 @@ pub enum Arrivals {
 }
 
 /// How long things live; in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Life {
     /// All the same.

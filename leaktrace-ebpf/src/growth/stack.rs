@@ -10,7 +10,7 @@
 //! is the word at the top of the stack.
 
 use aya_ebpf::helpers::bpf_probe_read_user;
-use leaktrace_common::{FRAMES_MAX, GrowthFrames};
+use leaktrace_common::{FRAMES_MAX, GrowthFrames, begin_chain, extend_chain};
 
 use crate::{
     maps::{RETURNS, RETURNS_ROWS},
@@ -74,18 +74,11 @@ fn ends_in_call(code: u64) -> bool {
     is_near || is_ff2(6) || is_ff2(5) || is_ff2(4) || is_ff2(2) || is_ff2(1)
 }
 
-/// One step of a 64-bit FNV-1a-like mix over whole words, with a rotation so that high bits of
-/// one frame reach the low bits of the next.
-#[inline(always)]
-fn mix(hash: u64, pc: u64) -> u64 {
-    (hash ^ pc).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
-}
-
 /// Fills the call chain of `frames`, whose other fields are set, and gives its hash, which is odd, and
 /// whether nothing kept it from being complete.
 #[inline(always)]
 pub fn collect(registers: &Registers, frames: &mut GrowthFrames) -> (u64, bool) {
-    let mut hash = mix(frames.operation << 8 | frames.kind, registers.ip);
+    let mut hash = extend_chain(begin_chain(frames.operation << 8 | frames.kind), registers.ip);
     frames.pcs[0] = registers.ip;
     let mut depth = 1;
     // SAFETY: probe_read_user checks the address itself.
@@ -94,7 +87,7 @@ pub fn collect(registers: &Registers, frames: &mut GrowthFrames) -> (u64, bool) 
     let mut next = walk.next();
     frames.caller_from_top = u64::from(next != top && is_return_address(top));
     if frames.caller_from_top == 1 {
-        hash = mix(hash, top);
+        hash = extend_chain(hash, top);
         frames.pcs[1] = top;
         depth = 2;
     }
@@ -102,7 +95,7 @@ pub fn collect(registers: &Registers, frames: &mut GrowthFrames) -> (u64, bool) 
         if next == END || next == UNREADABLE || depth >= FRAMES_MAX {
             break;
         }
-        hash = mix(hash, next);
+        hash = extend_chain(hash, next);
         frames.pcs[depth] = next;
         depth += 1;
         next = walk.next();

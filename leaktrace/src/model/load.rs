@@ -41,17 +41,21 @@ pub struct LoadChange {
 
 /// CPUs kept busy between each two of (seconds, ticks so far), at the time of the later one.
 pub fn busy_cpus(ticks: &[(f64, f64)], ticks_per_s: f64) -> Vec<(f64, f64)> {
-    let rate = |pair: &[(f64, f64)]| {
-        let ([(t0, c0), (t1, c1)], true) = ([pair[0], pair[1]], ticks_per_s > 0.0) else {
-            return None;
-        };
-        // Fewer ticks than before are those of another process.
-        (t1 > t0 && c1 >= c0).then(|| (t1, (c1 - c0) / (t1 - t0) / ticks_per_s))
-    };
-    ticks.windows(2).filter_map(rate).collect()
+    let of = |(at_s, per_s): (f64, f64)| (ticks_per_s > 0.0).then(|| (at_s, per_s / ticks_per_s));
+    rates(ticks).into_iter().filter_map(of).collect()
 }
 
-/// Whether `busy` (of [`busy_cpus`]) changed over the window: by the medians of its first and last
+/// The rate per second between each two of (seconds, count so far), at the time of the later one.
+pub fn rates(counts: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let rate = |pair: &[(f64, f64)]| {
+        let [(t0, c0), (t1, c1)] = [pair[0], pair[1]];
+        // A lower count than before is that of another process.
+        (t1 > t0 && c1 >= c0).then(|| (t1, (c1 - c0) / (t1 - t0)))
+    };
+    counts.windows(2).filter_map(rate).collect()
+}
+
+/// Whether `busy` (of [`busy_cpus`], or other [`rates`]) changed over the window: by the medians of its first and last
 /// third, and not by chance as a step (Pettitt) or a slope (Mann-Kendall). None with fewer than
 /// eight.
 pub fn load_change(busy: &[(f64, f64)]) -> Option<LoadChange> {

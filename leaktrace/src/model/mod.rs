@@ -38,7 +38,7 @@ pub use forecast::{Reach, Trend, reach, trend};
 pub use headroom::{Pacing, heap_headroom};
 pub use heap_changes::heap_changes;
 pub use lifetime::{bucket_ceiling_s, count_at_least, quantile_ceiling_s, quantile_s};
-pub use load::{LoadChange, LoadDirection, busy_cpus, load_change};
+pub use load::{LoadChange, LoadDirection, busy_cpus, load_change, rates};
 pub use mann_kendall::{MannKendall, mann_kendall, mann_kendall_correlated};
 pub use never_released::{LifeCounts, NeverReleased, Rate, leak_rate, never_released_share};
 pub use pods::{PodGrowth, growth_per_pod};

@@ -49,6 +49,8 @@ use crate::{
     verdict::{Circumstances, Moment, Settling, Verdict, judge},
 };
 
+/// Judging takes at most one part in this many of a processor's time.
+const JUDGING_PART: u32 = 50;
 /// How often the target's life and the live map's occupancy are looked at between readings.
 const HEARTBEAT: Duration = Duration::from_millis(200);
 
@@ -179,6 +181,7 @@ impl Traced<'_> {
         let begin = Tick::now();
         let end = begin + self.config.until.at_most();
         let mut settling = self.config.until.goal().map(Settling::new);
+        let mut judged_until = begin;
         let mut next = begin + interval;
         sampler.sample(self.watch);
         loop {
@@ -193,9 +196,11 @@ impl Traced<'_> {
                 sampler.sample(self.watch);
                 let remaining = end.saturating_duration_since(Tick::now());
                 progress.reading(sampler.history(), remaining);
-                if let (Some(settling), None) = (&mut settling, ending) {
-                    ending =
-                        self.is_settled(settling, sampler, progress).then_some(Ending::Settled);
+                let now = Tick::now();
+                if let (Some(settling), None, true) = (&mut settling, ending, now >= judged_until) {
+                    let settled = self.is_settled(settling, sampler, progress);
+                    ending = settled.then_some(Ending::Settled);
+                    judged_until = now + now.elapsed() * JUDGING_PART;
                 }
                 // Readings keep to their grid; one that came late is not made up for.
                 while next <= Tick::now() {

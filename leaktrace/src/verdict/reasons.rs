@@ -102,15 +102,15 @@ fn held(holding: &HoldingSample) -> Option<String> {
     ))
 }
 
-/// Who holds the contexts of a site that grows without being called a leak: of the holder with most
-/// children.
+/// Who holds the contexts of a site that grows without being called a leak: of that whose holder has
+/// most children.
 pub fn doubtful_holder(
     sites: &[(u64, SiteJudgement)],
     holdings: &HashMap<u64, HoldingSample>,
 ) -> Option<String> {
     let is_doubtful = |state| !matches!(state, SiteState::Clean | SiteState::Leak);
     let doubtful = sites.iter().filter(|(_, site)| is_doubtful(site.state));
-    let known = doubtful.filter_map(|(id, _)| holdings.get(id));
+    let known = doubtful.filter_map(|(id, _)| holdings.get(id)).filter(|holding| holding.held > 0);
     let most = known.max_by_key(|holding| holding.holder.as_ref().map(|holder| holder.children))?;
     Some(format!("of the contexts of such a site, {}", held(most)?))
 }

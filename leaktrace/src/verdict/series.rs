@@ -12,7 +12,7 @@ use crate::{
     history::{History, Point},
     model::{
         LoadChange, LoadDirection, PodGrowth, Shaped, busy_cpus, growth_per_pod, how_long_s,
-        load_change, shape_of,
+        load_change, rates, shape_of,
     },
 };
 
@@ -88,7 +88,7 @@ pub struct SeriesEvidence {
     pub threads: Option<Finding>,
     /// Private writable address space, in bytes.
     pub vm_data: Option<Finding>,
-    /// The CPU time that it used.
+    /// The CPU time that it used, or the contexts that it made where those rose and that did not.
     pub load: Option<LoadChange>,
     /// Pods at the beginning and at the end, where it is a kubelet's node.
     pub pods: Option<[u64; 2]>,
@@ -186,6 +186,15 @@ fn collector_is_off(history: &History) -> bool {
     newest.is_some_and(|counters| counters.gc_percent < 0 && counters.memory_limit_bytes.is_none())
 }
 
+/// (seconds, contexts made so far), of all sites.
+fn made(history: &History) -> Vec<(f64, f64)> {
+    let sites = history.sites();
+    let made_by =
+        |index: usize| sites.values().filter_map(|site| site.created.get(index)).sum::<u64>();
+    let times_s = history.times_s().into_iter().enumerate();
+    times_s.map(|(index, at_s)| (at_s, made_by(index) as f64)).collect()
+}
+
 /// The load over a window.
 struct Load {
     busy: Vec<(f64, f64)>,
@@ -196,6 +205,12 @@ struct Load {
 impl Load {
     fn of(history: &History, pods: Option<[u64; 2]>) -> Self {
         let busy = busy_cpus(&history.series(|process| process.cpu_ticks), TICKS_PER_S);
+        let made = rates(&made(history));
+        let rose = |rates: &[(f64, f64)]| {
+            load_change(rates).is_some_and(|change| change.direction == LoadDirection::Rose)
+        };
+        // More work shows in CPU time or, where that is cheap, in what is made for it.
+        let busy = if !rose(&busy) && rose(&made) { made } else { busy };
         let change = load_change(&busy);
         Self { busy, change, pods }
     }

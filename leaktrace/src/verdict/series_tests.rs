@@ -313,7 +313,11 @@ fn a_leak_below_the_floor_is_not_claimed_but_the_floor_is_said() {
 fn native_growth_beside_a_flat_heap_is_suspect() {
     let native = Go { native: |t| 20.0 + 0.1 * t, ..HONEST };
     let verdict = native.assert_states(State::NoLeak, State::Suspect);
-    assert!(verdict.reasons[0].contains("beside the Go runtime's grows by 10"), "{:?}", verdict.reasons);
+    assert!(
+        verdict.reasons[0].contains("beside the Go runtime's grows by 10"),
+        "{:?}",
+        verdict.reasons
+    );
     assert!(!grows(native.evidence().live_heap.as_ref()));
     let ended = Go { native: |t| 20.0 + (0.4 * t).min(30.0), ..HONEST };
     ended.assert_states(State::NoLeak, State::NoLeak);
