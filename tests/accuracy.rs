@@ -11,6 +11,7 @@ use accuracy::{
     catalogue::{SEED_DEFAULT, catalogue},
     fast::run,
     outcome::{Outcome, Said},
+    recorded,
 };
 
 /// Programs of each kind, of which the debug build simulates all in some seconds.
@@ -67,4 +68,17 @@ fn verdicts_are_right_under_the_default_seed() {
 #[test]
 fn verdicts_are_right_under_another_seed() {
     all_are_right(7);
+}
+
+/// What a real kernel and real programs showed, judged as it would be today.
+#[test]
+fn verdicts_on_recorded_traces_are_right() {
+    let all = recorded::all().unwrap();
+    let leaky = all.iter().filter(|recorded| recorded.scenario.is_leaky()).count();
+    assert!(leaky >= 5 && all.len() - leaky >= 5, "{leaky} of {}", all.len());
+    let outcomes: Vec<_> = all.iter().map(recorded::replay).collect();
+    let wrong: Vec<_> = outcomes.iter().flat_map(complaints).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let found: usize = outcomes.iter().map(|outcome| outcome.found).sum();
+    assert!(found >= leaky, "{found} leaks found: {outcomes:#?}");
 }

@@ -34,6 +34,7 @@ fn exact_counts(build: &str) {
     let truth = workload.truth();
     let report = trace.interrupt();
     let sites = sites_at(&report, "exact.go", marked_line("exact.go", "// site: exact"));
+    assert_eq!(report["window"]["ended_by"], "interrupted", "{build}");
     assert_eq!(truth["created"], 20_000, "{build}");
     for count in ["created", "released", "outstanding"] {
         assert_eq!(sum(&sites, count), truth[count].as_u64().unwrap(), "{build}: {count}");
@@ -137,6 +138,30 @@ fn the_leaky_twin_is_a_leak_at_its_line() {
     assert_eq!(guilty[0]["pinned"], true);
     let summary = report["verdict"]["summary"].as_str().unwrap();
     assert!(summary.contains("startPodSync") && summary.contains("podsync.go:"), "{summary}");
+}
+
+#[test]
+fn a_trace_without_a_duration_ends_when_its_verdict_is_settled() {
+    let workload = Workload::start(GO, &["podsync", "-mode", "leaky"]);
+    let report = Trace::of(workload.pid(), &[]).report();
+    assert_eq!((state(&report), &report["window"]["ended_by"]), ("leak", &"settled".into()));
+    let verdict = &report["verdict"];
+    assert!(verdict["confidence_ratio"].as_f64().unwrap() >= 0.9, "{verdict:#}");
+    assert!(verdict["floor_contexts_per_s"].as_f64().unwrap() <= 0.5, "{verdict:#}");
+    let traced_s = report["window"]["duration_s"].as_f64().unwrap();
+    assert!((20.0..200.0).contains(&traced_s), "{traced_s}");
+}
+
+#[test]
+fn a_trace_that_is_to_see_more_than_its_time_allows_says_so() {
+    let workload = Workload::start(GO, &["podsync", "-mode", "leaky"]);
+    let report = Trace::of(workload.pid(), &["--see", "1/h", "--at-most", "12s"]).report();
+    assert_eq!(report["window"]["ended_by"], "time_up");
+    let ahead = report["verdict"]["ahead"].as_array().unwrap();
+    let slow = |ahead: &&Value| ahead["of"] == "goroutines" && ahead["per_s"] == 0.001;
+    let window_s = ahead.iter().find(slow).unwrap()["window_s"].as_f64().unwrap();
+    // Thirteen of them take so long, and some of them are still young.
+    assert!((13_000.0..25_000.0).contains(&window_s), "{window_s}");
 }
 
 #[test]

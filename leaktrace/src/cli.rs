@@ -336,6 +336,23 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_has_a_duration_or_something_to_see() {
+        let minutes = |arguments: &[&str]| {
+            let config = parse(&[&["--pid", "3"], arguments].concat())?;
+            Ok::<_, String>((config.until.goal().is_some(), config.until.at_most().as_secs() / 60))
+        };
+        assert_eq!(minutes(&[]), Ok((true, 5)));
+        assert_eq!(minutes(&["--duration", "10m"]), Ok((false, 10)));
+        assert_eq!(minutes(&["--see", "20/h"]), Ok((true, 24 * 60)));
+        assert_eq!(minutes(&["--see", "20/h", "--at-most", "1h"]), Ok((true, 60)));
+        for wrong in [["--see", "20/h"], ["--at-most", "1h"]] {
+            let error = minutes(&[&wrong[..], &["--duration", "5m"]].concat()).unwrap_err();
+            assert!(error.contains("--duration"), "{error}");
+        }
+        assert!(minutes(&["--see", "much"]).unwrap_err().contains("4.5MiB/h"));
+    }
+
+    #[test]
     fn durations_are_go_syntax_or_seconds() {
         for (text, seconds) in [("90", 90.0), ("1.5", 1.5), ("1h30m", 5400.0), ("500ms", 0.5)] {
             assert_eq!(duration(text), Ok(Duration::from_secs_f64(seconds)), "{text}");

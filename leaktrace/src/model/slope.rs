@@ -37,16 +37,21 @@ pub fn theil_sen(points: &[(f64, f64)]) -> Option<Slope> {
     if slopes.is_empty() {
         return None;
     }
-    slopes.sort_by(f64::total_cmp);
     let pairs = slopes.len() as f64;
     let n = points.len() as f64;
     let spread = Z_95 * (n * (n - 1.0) * (2.0 * n + 5.0) / 18.0).sqrt();
-    let rank = |rank: f64| slopes[(rank.max(0.0) as usize).min(slopes.len() - 1)];
+    let (low, high) = (((pairs - spread) / 2.0).floor(), ((pairs + spread) / 2.0).ceil());
     Some(Slope {
-        per_s: median_of_sorted(&slopes),
-        low: rank(((pairs - spread) / 2.0).floor()),
-        high: rank(((pairs + spread) / 2.0).ceil()),
+        per_s: median(&mut slopes),
+        low: ranked(&mut slopes, low.max(0.0) as usize),
+        high: ranked(&mut slopes, high as usize),
     })
+}
+
+/// The value that would be at `rank` if they were sorted, or the last: a fifth of the work of sorting.
+fn ranked(values: &mut [f64], rank: usize) -> f64 {
+    let rank = rank.min(values.len() - 1);
+    *values.select_nth_unstable_by(rank, f64::total_cmp).1
 }
 
 /// The smallest slope that this window can tell from its own noise: the range of what remains
@@ -69,12 +74,14 @@ pub fn how_long_s(per_s: f64, swing: f64) -> Option<f64> {
     sound.then(|| SURE_SPANS * swing / per_s)
 }
 
-fn median_of_sorted(values: &[f64]) -> f64 {
+fn median(values: &mut [f64]) -> f64 {
     let middle = values.len() / 2;
-    if values.len() % 2 == 1 {
-        values[middle]
-    } else {
-        f64::midpoint(values[middle - 1], values[middle])
+    let (below, upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
+    let upper = *upper;
+    let lower = below.iter().copied().max_by(f64::total_cmp);
+    match lower {
+        Some(lower) if values.len().is_multiple_of(2) => f64::midpoint(lower, upper),
+        _ => upper,
     }
 }
 
