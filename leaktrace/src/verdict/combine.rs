@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use super::{
     RssGrowth, RssShape, SiteEvidence, SiteJudgement, SiteState, State, Verdict,
     explained::{explained, leaking_bytes},
+    past::NEW_WINDOWS,
     reasons,
-    site::{NEW_WINDOWS, TWO_COLLECTIONS_S, floor_per_s, judge},
+    site::{TWO_COLLECTIONS_S, floor_per_s, judge},
 };
 use crate::{
     display::bytes,

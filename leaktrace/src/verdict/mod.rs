@@ -3,6 +3,7 @@
 //! A leak is claimed only for a site whose contexts keep outliving what is usual for them, in
 //! every part of the window, and only from a trace long and complete enough. Non-goals: names.
 
+mod ages;
 mod balance;
 mod combine;
 mod explained;
@@ -11,6 +12,8 @@ mod goroutine_reasons;
 mod goroutines;
 mod moment;
 mod odds;
+mod parts;
+mod past;
 mod reasons;
 mod rss;
 mod series;

@@ -5,49 +5,27 @@
 //! burst, a warm-up, or a set of contexts held from the start does not.
 
 use super::{
-    balance::{balance_spans_s, balances},
+    ages::{RELEASES_FOR_QUANTILE, horizon_s, timed_releases, usual_lifetime_s},
     odds::{Before, Outliving, leak_probability},
+    parts::{Parts, interpolate},
+    past::{is_balanced, is_new, like_this_before_s},
 };
 use crate::{
     model::{
         LifeCounts, Slope, bucket_ceiling_s, count_at_least, leak_rate, poisson_difference_noise,
-        poisson_mean_for_at_least, quantile_ceiling_s, quantile_s, theil_sen, wilson_lower_bound,
+        poisson_mean_for_at_least, theil_sen, wilson_lower_bound,
     },
     snapshot::{ContextKind, ContextNature, HoldingSample, SiteSample},
 };
 
-/// Old means this many times the usual lifetime.
-const HORIZON_LIFETIMES: f64 = 2.0;
-/// Nothing is old before this age: schedulers and collectors need their time.
-const HORIZON_MIN_S: f64 = 5.0;
-/// The same for a site at which few or no releases were seen,
-const HORIZON_FEW_RELEASES_MIN_S: f64 = 10.0;
-/// where a context must also have outlived this share of the window.
-const HORIZON_FEW_RELEASES_WINDOWS: f64 = 1.0 / 3.0;
 /// The horizon must fit into the window at least this often.
 const HORIZONS_PER_WINDOW: f64 = 2.0;
-/// Releases from which a quantile of lifetimes is taken.
-const RELEASES_FOR_QUANTILE: u64 = 20;
-/// The usual lifetime is this quantile.
-const USUAL_QUANTILE: f64 = 0.99;
 /// Where growth is not told to be a leak or none, only a leak that is so many times as fast would be.
 const UNTOLD_GROWTHS: f64 = 2.0;
 /// Share of the window that must lie before the horizon for a floor from what is old.
 const FLOOR_WINDOW_RATIO: f64 = 0.5;
 /// Fewer old contexts than this prove nothing.
 pub const OLD_MIN: u32 = 8;
-/// Parts into which the time before the horizon is cut.
-const PARTS: usize = 8;
-/// Parts in which something must have been created.
-const ACTIVE_PARTS_MIN: usize = 3;
-/// A site that creates behind this share of the window goes on.
-const LATELY: f64 = 2.0 / 3.0;
-/// Share of the active parts that must have left old contexts.
-const LEAVING_PARTS_RATIO: f64 = 0.75;
-/// The later half must have left at least this share of what the median part would give.
-const LATE_RATIO: f64 = 0.25;
-/// And at least this many contexts.
-const LATE_MIN: f64 = 4.0;
 /// From this share of proven collections on, the garbage collector is seen to free the site's
 /// contexts: nobody holds them.
 const COLLECTED_RATIO: f64 = 0.05;
@@ -66,15 +44,8 @@ const YOUNG_WINDOW_MIN_S: f64 = 30.0;
 const YOUNG_LAST_SHARE: f64 = 1.0 / 6.0;
 /// at no less than this share of its average rate: what fills up comes to its end.
 const YOUNG_RATE_RATIO: f64 = 0.8;
-/// What has been growing for less than so many windows before may still be filling up what it means to
-/// keep.
-pub const NEW_WINDOWS: f64 = 4.0;
 /// Less likely leaks among which some end are lives too long for the window.
 const LONG_LIVES_PROBABILITY: f64 = 0.3;
-/// A site began in the window if nothing was made there for so many times its longest pause,
-const BEGAN_PAUSES: f64 = 2.0;
-/// and so many readings.
-const BEGAN_READINGS: f64 = 3.0;
 /// What is less likely a leak is not called one.
 const LEAK_PROBABILITY_MIN: f64 = 0.55;
 
@@ -231,16 +202,6 @@ pub fn judge(site: &SiteEvidence<'_>) -> SiteJudgement {
     judgement
 }
 
-/// Whether what was there before ends as new ones stay: once that of usual lives has ended, or lately.
-fn is_balanced(site: &SiteEvidence<'_>, horizon_s: f64) -> bool {
-    let released = |time_s| interpolate(site.times_s, site.released_before, time_s);
-    balance_spans_s(horizon_s, site.window_s).into_iter().any(|from_s| {
-        let kept = site.births_s.iter().filter(|birth_s| **birth_s >= from_s).count() as u64;
-        let ended = released(site.window_s) - released(from_s);
-        balances((kept * site.sample_divisor) as f64, ended)
-    })
-}
-
 /// How fast the site leaks: unlike the slope of what is outstanding this leaves out what is going to be
 /// released, of which there is more and more at first.
 fn leaked_per_s(site: &SiteEvidence<'_>) -> Option<Slope> {
@@ -274,37 +235,6 @@ fn outliving(site: &SiteEvidence<'_>, horizon_s: f64) -> Outliving {
             ended: (released(site.window_s) - released(horizon_s)) / site.sample_divisor as f64,
         }),
     }
-}
-
-/// For how long the site had been growing as it does when tracing began, at most, in seconds: not
-/// longer than the process runs, nor than it takes to keep what was there already.
-fn like_this_before_s(site: &SiteEvidence<'_>) -> Option<f64> {
-    let kept_per_s = site.births_s.len() as f64 * site.sample_divisor as f64 / site.window_s;
-    let grown_s = site.held_before.map(|held| held as f64 / kept_per_s.max(f64::MIN_POSITIVE));
-    let began_s = began_in_window(site).then_some(0.0);
-    [site.uptime_s?].into_iter().chain(grown_s).chain(began_s).reduce(f64::min)
-}
-
-/// Whether that is not much longer than the window, or not known: what the site means to keep may
-/// still be filling up.
-fn is_new(site: &SiteEvidence<'_>) -> bool {
-    like_this_before_s(site).is_none_or(|before_s| before_s < NEW_WINDOWS * site.window_s)
-}
-
-/// Whether the site made nothing at first, for longer than it ever paused later: what it does is
-/// new, however old the process is.
-fn began_in_window(site: &SiteEvidence<'_>) -> bool {
-    let pairs = site.times_s.windows(2).zip(site.created.windows(2));
-    let makes = pairs.filter(|(_, created)| created[1] > created[0]);
-    let mut active = makes.map(|(times, _)| (times[0], times[1]));
-    let Some((first_s, mut last_s)) = active.next() else { return false };
-    let mut pause_s = 0f64;
-    for (from_s, to_s) in active {
-        pause_s = pause_s.max(from_s - last_s);
-        last_s = to_s;
-    }
-    let reading_s = site.window_s / site.times_s.len().max(1) as f64;
-    first_s > BEGAN_PAUSES * pause_s + BEGAN_READINGS * reading_s
 }
 
 /// Contexts that are meant to live as long as their process look like this while they are made.
@@ -384,116 +314,14 @@ fn keeps_unaged(site: &SiteEvidence<'_>) -> bool {
         && survivors >= SURVIVORS_PER_RELEASE * timed
 }
 
-/// Releases whose lifetime is known: all of them unless sampled.
-fn timed_releases(sample: &SiteSample) -> u64 {
-    sample.lifetimes.iter().sum()
-}
-
 /// Few old contexts can't reach the ratio even when none was released: then the bound that they
 /// could reach is asked for.
 fn never_released_needed(old: f64) -> f64 {
     NEVER_RELEASED_RATIO.min(wilson_lower_bound(old, old))
 }
 
-/// From what age on a context is old.
-fn horizon_s(site: &SiteEvidence<'_>, usual_lifetime_s: Option<f64>) -> f64 {
-    let minimum = if timed_releases(site.latest) >= RELEASES_FOR_QUANTILE {
-        HORIZON_MIN_S
-    } else {
-        HORIZON_FEW_RELEASES_MIN_S.max(HORIZON_FEW_RELEASES_WINDOWS * site.window_s)
-    };
-    let usual_s = if timed_releases(site.latest) >= RELEASES_FOR_QUANTILE {
-        quantile_s(&site.latest.lifetimes, USUAL_QUANTILE)
-    } else {
-        usual_lifetime_s
-    };
-    usual_s.map_or(minimum, |usual_s| (HORIZON_LIFETIMES * usual_s).max(minimum))
-}
-
-/// The usual lifetime from the site's own releases; of few, the longest.
-fn usual_lifetime_s(sample: &SiteSample) -> Option<f64> {
-    if timed_releases(sample) >= RELEASES_FOR_QUANTILE {
-        return quantile_ceiling_s(&sample.lifetimes, USUAL_QUANTILE);
-    }
-    sample.lifetimes.iter().rposition(|count| *count > 0).map(bucket_ceiling_s)
-}
-
-/// The time before the horizon in equal parts: what was created in each, and what of it lives.
-struct Parts {
-    created: [f64; PARTS],
-    survivors: [f64; PARTS],
-}
-
-impl Parts {
-    fn of(site: &SiteEvidence<'_>, cutoff_s: f64) -> Self {
-        let mut parts = Self { created: [0.0; PARTS], survivors: [0.0; PARTS] };
-        if cutoff_s <= 0.0 {
-            return parts;
-        }
-        let part_s = cutoff_s / PARTS as f64;
-        for birth_s in site.births_s.iter().filter(|birth_s| **birth_s < cutoff_s) {
-            parts.survivors[((birth_s / part_s) as usize).min(PARTS - 1)] += 1.0;
-        }
-        let created_by =
-            |part: usize| interpolate(site.times_s, site.created, part as f64 * part_s);
-        for (part, created) in parts.created.iter_mut().enumerate() {
-            *created = created_by(part + 1) - created_by(part);
-        }
-        parts
-    }
-
-    /// Whether the site still creates, but so rarely that its bursts can't be told from its end.
-    fn are_few(&self, site: &SiteEvidence<'_>) -> bool {
-        let created = |time_s| interpolate(site.times_s, site.created, time_s);
-        let lately = created(site.window_s) - created(LATELY * site.window_s);
-        lately >= 1.0 && self.active().len() < ACTIVE_PARTS_MIN
-    }
-
-    /// The parts in which anything was created. Interpolation smears a burst over an interval; less
-    /// than one creation is no activity.
-    fn active(&self) -> Vec<usize> {
-        (0..PARTS).filter(|part| self.created[*part] >= 1.0).collect()
-    }
-
-    /// Whether survivors come from the later half too, measured by the (lower) median part: what was
-    /// kept once at the start counts neither for nor against.
-    fn leave_lately(&self) -> bool {
-        let mut sorted = self.survivors;
-        sorted.sort_by(f64::total_cmp);
-        let half = PARTS / 2;
-        let late: f64 = self.survivors[half..].iter().sum();
-        late >= LATE_MIN && late >= LATE_RATIO * sorted[half - 1] * half as f64
-    }
-
-    /// Whether nearly all parts in which the site created anything, and one of the last two,
-    /// have left survivors.
-    fn leave_throughout(&self) -> bool {
-        let active = self.active();
-        let leaves = |part: &usize| self.survivors[*part] > 0.0;
-        let leaving = active.iter().filter(|part| leaves(part)).count();
-        active.len() >= ACTIVE_PARTS_MIN
-            && leaving as f64 >= LEAVING_PARTS_RATIO * active.len() as f64
-            && active.iter().rev().take(2).any(leaves)
-    }
-}
-
 fn series(times_s: &[f64], values: &[u64]) -> Vec<(f64, f64)> {
     times_s.iter().zip(values).map(|(time, value)| (*time, *value as f64)).collect()
-}
-
-/// The value at `time_s` on the straight line between its neighbours; constant beyond the ends.
-fn interpolate(times_s: &[f64], values: &[u64], time_s: f64) -> f64 {
-    let after = times_s.partition_point(|time| *time < time_s);
-    let value = |index: usize| values.get(index).copied().unwrap_or(0) as f64;
-    match after {
-        0 => value(0),
-        end if end >= times_s.len() => value(values.len().saturating_sub(1)),
-        after => {
-            let (t0, t1) = (times_s[after - 1], times_s[after]);
-            let share = (time_s - t0) / (t1 - t0);
-            value(after - 1) + share * (value(after) - value(after - 1))
-        }
-    }
 }
 
 #[cfg(test)]
