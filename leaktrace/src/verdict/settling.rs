@@ -4,7 +4,9 @@
 //! stand for a while, and the window must be able to see the leak that is looked for. Non-goals:
 //! answers that nobody can be sure of, which are never settled.
 
-use super::{SiteState, State, Verdict};
+use std::collections::BTreeMap;
+
+use super::{SiteJudgement, SiteState, State, Verdict};
 
 /// An answer must have been the same for so long,
 const STANDS_S: f64 = 10.0;
@@ -12,6 +14,9 @@ const STANDS_S: f64 = 10.0;
 const STANDS_WINDOWS: f64 = 1.0 / 6.0;
 /// at so many readings.
 const READINGS_MIN: u32 = 4;
+/// While a horizon moves by more than this share, lives longer than those seen so far come to their
+/// ends, and what looks leaked may be among them.
+const HORIZON_MOVES: f64 = 0.15;
 /// Less sure answers are not settled.
 const CONFIDENCE_MIN: f64 = 0.9;
 /// No leak is never settled before: a process does some things once a minute.
@@ -42,8 +47,36 @@ impl Goal {
     }
 }
 
-/// What is said, and of whom: sorted identities of what leaks.
-type Answer = (State, Vec<(u64, u64)>);
+/// What is said.
+#[derive(Debug, Clone, PartialEq)]
+struct Answer {
+    state: State,
+    /// Of whom, by identity, and from which age on theirs are old; 0 where that grows with the
+    /// window.
+    leaks: BTreeMap<(u64, u64), f64>,
+}
+
+impl Answer {
+    fn of(verdict: &Verdict) -> Self {
+        let leak = |id, site: &SiteJudgement| {
+            let horizon_s = site.usual_lifetime_s.map_or(0.0, |_| site.horizon_s);
+            (site.state == SiteState::Leak).then_some((id, horizon_s))
+        };
+        let contexts = verdict.sites.iter().filter_map(|(id, site)| leak((*id, 0), site));
+        let goroutines = verdict.goroutines.iter();
+        let goroutines =
+            goroutines.filter_map(|(id, site)| leak((id.creator_pc, id.start_pc), site));
+        Self { state: verdict.state, leaks: contexts.chain(goroutines).collect() }
+    }
+
+    /// Whether the other says the same of the same, whose lives are as long as they were.
+    fn stands_in(&self, other: &Self) -> bool {
+        let is_near = |(one, other): (&f64, &f64)| (*other - one).abs() <= HORIZON_MOVES * one;
+        self.state == other.state
+            && self.leaks.keys().eq(other.leaks.keys())
+            && self.leaks.values().zip(other.leaks.values()).all(is_near)
+    }
+}
 
 /// Watches the verdicts of a trace.
 #[derive(Debug)]
@@ -62,9 +95,9 @@ impl Settling {
 
     /// Whether `verdict`, made after `window_s` seconds, needs no longer trace.
     pub fn observe(&mut self, window_s: f64, verdict: &Verdict) -> bool {
-        let answer = Some(answer(verdict));
-        if answer != self.answer {
-            (self.answer, self.since_s, self.readings) = (answer, window_s, 0);
+        let answer = Answer::of(verdict);
+        if !self.answer.as_ref().is_some_and(|first| first.stands_in(&answer)) {
+            (self.answer, self.since_s, self.readings) = (Some(answer), window_s, 0);
         }
         self.readings += 1;
         let stood_s = window_s - self.since_s;
@@ -90,20 +123,13 @@ fn rates_are_told(verdict: &Verdict) -> bool {
     leaks.all(|site| site.leaked.is_some())
 }
 
-fn answer(verdict: &Verdict) -> Answer {
-    let contexts = verdict.sites.iter().map(|(id, site)| ((*id, 0), site.state));
-    let goroutines = verdict.goroutines.iter();
-    let goroutines = goroutines.map(|(id, site)| ((id.creator_pc, id.start_pc), site.state));
-    let leaks = contexts.chain(goroutines).filter(|(_, state)| *state == SiteState::Leak);
-    let mut leaks: Vec<_> = leaks.map(|(id, _)| id).collect();
-    leaks.sort_unstable();
-    (verdict.state, leaks)
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Goal, Settling};
-    use crate::verdict::{State, Verdict};
+    use crate::{
+        model::Slope,
+        verdict::{SiteJudgement, SiteState, State, Verdict},
+    };
 
     fn verdict(state: State, confidence_ratio: f64, floor: f64) -> Verdict {
         Verdict { state, confidence_ratio, floor_contexts_per_s: Some(floor), ..Verdict::default() }
@@ -138,6 +164,31 @@ mod tests {
             verdict(state, 0.95, 0.01)
         };
         assert_eq!(settled_s(Goal::DEFAULT, flips), None);
+    }
+
+    /// Longer and longer lives end: what is old so far may end too.
+    #[test]
+    fn a_leak_beside_lives_that_get_longer_is_not_settled() {
+        let says = |window_s: f64, horizon_s: f64| Verdict {
+            sites: vec![(
+                1,
+                SiteJudgement {
+                    state: SiteState::Leak,
+                    growth: None,
+                    leaked: Some(Slope { per_s: 1.0, low: 0.9, high: 1.1 }),
+                    horizon_s,
+                    usual_lifetime_s: Some(horizon_s / 2.0),
+                    old: 10,
+                    never_released_ratio: 0.9,
+                    leak_probability: 0.95,
+                },
+            )],
+            ..verdict(State::Leak, 0.95, 20.0 / window_s)
+        };
+        assert_eq!(settled_s(Goal::DEFAULT, |window_s| says(window_s, 5.0)), Some(40.0));
+        let grows = |window_s: f64| says(window_s, 5.0 + (window_s / 3.0).min(30.0));
+        let settled_s = settled_s(Goal::DEFAULT, grows).unwrap();
+        assert!(settled_s > 80.0, "{settled_s}");
     }
 
     #[test]
