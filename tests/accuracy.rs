@@ -12,6 +12,7 @@ use accuracy::{
     fast::run,
     outcome::{Outcome, Said},
     recorded,
+    scenario::Scenario,
 };
 
 /// Programs of each kind, of which the debug build simulates all in some seconds.
@@ -31,14 +32,19 @@ const QUICK: [&str; 12] = [
 ];
 /// A growth rate may differ so much from the truth.
 const RATE_ERROR_MAX: f64 = 0.05;
+/// The same for recordings, whose truth begins up to half a second before their readings.
+const RECORDED_RATE_ERROR_MAX: f64 = 0.08;
 
 /// What is wrong with it.
-fn complaints(outcome: &Outcome) -> Vec<String> {
+fn complaints(outcome: &Outcome, rate_error_max: f64) -> Vec<String> {
     let Outcome { name, said, confidence, ended_s, missed, accused, rate_error, .. } = outcome;
     let complain = |what: &str| format!("{name}: {what} ({said:?} {confidence:.2} at {ended_s} s)");
     let mut complaints = Vec::new();
     if !outcome.is_leaky && *said == Said::Leak {
         complaints.push(complain("is honest, and called leaky"));
+    }
+    if outcome.is_leaky && outcome.is_counted && outcome.found == 0 {
+        complaints.push(complain("leaks, and was not called so"));
     }
     if *missed > 0 {
         complaints.push(complain(&format!("{missed} leaks above the floor were missed")));
@@ -46,7 +52,7 @@ fn complaints(outcome: &Outcome) -> Vec<String> {
     if *accused > 0 {
         complaints.push(complain(&format!("{accused} parts are called leaks that are none")));
     }
-    if let Some(error) = rate_error.filter(|error| *error > RATE_ERROR_MAX) {
+    if let Some(error) = rate_error.filter(|error| *error > rate_error_max) {
         complaints.push(complain(&format!("the rate is wrong by {:.1} %", 100.0 * error)));
     }
     complaints
@@ -55,8 +61,8 @@ fn complaints(outcome: &Outcome) -> Vec<String> {
 fn all_are_right(seed: u64) {
     let scenarios = catalogue(seed);
     let named = QUICK.map(|name| scenarios.iter().find(|scenario| scenario.name == name).unwrap());
-    let wrong: Vec<_> =
-        named.iter().flat_map(|scenario| complaints(&run(scenario).outcome)).collect();
+    let complaints = |scenario: &&Scenario| complaints(&run(scenario).outcome, RATE_ERROR_MAX);
+    let wrong: Vec<_> = named.iter().flat_map(complaints).collect();
     assert!(wrong.is_empty(), "seed {seed}:\n{}", wrong.join("\n"));
 }
 
@@ -77,8 +83,7 @@ fn verdicts_on_recorded_traces_are_right() {
     let leaky = all.iter().filter(|recorded| recorded.scenario.is_leaky()).count();
     assert!(leaky >= 5 && all.len() - leaky >= 5, "{leaky} of {}", all.len());
     let outcomes: Vec<_> = all.iter().map(recorded::replay).collect();
+    let complaints = |outcome| complaints(outcome, RECORDED_RATE_ERROR_MAX);
     let wrong: Vec<_> = outcomes.iter().flat_map(complaints).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let found: usize = outcomes.iter().map(|outcome| outcome.found).sum();
-    assert!(found >= leaky, "{found} leaks found: {outcomes:#?}");
 }

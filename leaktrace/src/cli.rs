@@ -204,7 +204,7 @@ pub struct TraceArgs {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
     /// Go on until a leak of this rate would have been seen: contexts or goroutines (0.1/s, 20/h), or
-    /// bytes of RSS (4.5MiB/h) [default: 0.5/s]
+    /// bytes of the heap or of memory beside it (4.5MiB/h) [default: 0.5/s]
     #[arg(long, value_name = "RATE", value_parser = goal, conflicts_with = "duration")]
     see: Option<Goal>,
     /// End after so long also when the verdict is not settled [default: 5m; with --see 24h]

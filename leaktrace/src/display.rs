@@ -14,9 +14,18 @@ pub fn bytes(bytes: f64) -> String {
     if unit == 0 { format!("{value:.0} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
-/// A count per second: one decimal, two for small ones.
+/// A count per second: one decimal, two for small ones, two digits for the smallest.
 pub fn rate(per_s: f64) -> String {
-    if per_s != 0.0 && per_s.abs() < 1.0 { format!("{per_s:.2}") } else { format!("{per_s:.1}") }
+    match per_s.abs() {
+        0.0 => "0.0".to_owned(),
+        size if size >= 1.0 => format!("{per_s:.1}"),
+        size if size >= 0.1 => format!("{per_s:.2}"),
+        size if size >= 1e-6 => {
+            let digits = (1.0 - size.log10().floor()) as usize;
+            format!("{per_s:.digits$}")
+        }
+        _ => format!("{per_s:.1e}"),
+    }
 }
 
 /// Seconds in the largest fitting units: `70 µs`, `340 ms`, `12 s`, `3h 5m`, `8d 3h`.

@@ -241,6 +241,7 @@ fn outcome(
         is_settled,
         floor_per_s: compared.floor_per_s,
         found: compared.found,
+        found_above: compared.found_above,
         missed: compared.missed,
         accused: compared.accused,
         rate_error: compared.rate_error,

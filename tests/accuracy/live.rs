@@ -29,7 +29,7 @@ pub const AT_ONCE: usize = 4;
 /// What is made goes on for so long behind the longest trace, in seconds.
 const TAIL_S: f64 = 20.0;
 /// A player that is later than this, in seconds, did not carry out its schedule.
-const LATE_MAX_S: f64 = 2.0;
+const LATE_MAX_S: f64 = 1.0;
 
 /// A scenario and the build of the player that carries it out.
 #[derive(Debug, Clone, PartialEq)]
@@ -178,6 +178,7 @@ fn outcome(
     };
     let compared = compare(scenario, &traced, until_s - from_s, (said, &called, floors));
     // A leak that nothing of the program is called to is no part's.
+    let strangers = if said == Said::Leak { blame.strangers } else { 0 };
     let is_nowhere = said == Said::Leak && called.is_empty() && blame.strangers == 0;
     let ended_s = number(&report["window"]["duration_s"])?;
     Ok(Outcome {
@@ -192,8 +193,9 @@ fn outcome(
         is_settled: report["window"]["ended_by"] == "settled",
         floor_per_s: compared.floor_per_s,
         found: compared.found,
+        found_above: compared.found_above,
         missed: compared.missed,
-        accused: compared.accused + blame.strangers + usize::from(is_nowhere),
+        accused: compared.accused + strangers + usize::from(is_nowhere),
         rate_error: compared.rate_error,
     })
 }
@@ -201,6 +203,9 @@ fn outcome(
 /// The parts that are called leaks. Those that make bytes have no site: they are when the process is,
 /// and nothing that can be counted is to blame.
 fn called(scenario: &Scenario, blame: &Blame, said: Said) -> Vec<Called> {
+    if said != Said::Leak {
+        return Vec::new();
+    }
     let bytes_leak = said == Said::Leak && blame.is_empty();
     let is_called = |&(number, part): &(usize, &Part)| match part.what {
         What::Heap | What::Native => bytes_leak,

@@ -42,6 +42,8 @@ pub struct Outcome {
     pub floor_per_s: Option<f64>,
     /// Parts that were called leaks and are.
     pub found: usize,
+    /// Of the leaky parts whose leak was above the floor: those that were noticed.
+    pub found_above: usize,
     /// Leaky parts whose leak was above the floor and that were not called so.
     pub missed: usize,
     /// Parts that were called leaks and are not.

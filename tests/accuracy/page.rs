@@ -33,7 +33,7 @@ fn summary(title: &str, outcomes: &[Outcome]) -> String {
         "## {title}\n\n\
          | group | runs | leaky | false leaks | false suspicions | precision | recall | \
          recall above the floor | site accuracy | rate error median, max | \
-         time to verdict median, 90 %, max | settled |\n\
+         time to verdict of leaks found: median, 90 %, max | settled |\n\
          |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
     );
     for group in Group::EACH {
@@ -179,6 +179,7 @@ mod tests {
             is_settled: true,
             floor_per_s: Some(0.5),
             found: 0,
+            found_above: 0,
             missed: 1,
             accused: 0,
             rate_error: None,

@@ -107,6 +107,7 @@ impl Recorded {
             is_settled,
             floor_per_s: compared.floor_per_s,
             found: compared.found,
+            found_above: compared.found_above,
             missed: compared.missed,
             accused: compared.accused + strangers,
             rate_error: compared.rate_error,
@@ -158,15 +159,22 @@ const fn said(state: State) -> Said {
 
 /// Keeps every moment of a trace.
 #[derive(Default)]
-struct Recorder(Option<Result<Recording>>);
+struct Recorder {
+    recording: Option<Result<Recording>>,
+    /// When the probes were attached.
+    attached: Option<std::time::Instant>,
+}
 
 impl Progress for Recorder {
-    fn attached(&mut self, _: &Identity, _: &str) {}
+    fn attached(&mut self, _: &Identity, _: &str) {
+        self.attached = Some(std::time::Instant::now());
+    }
 
     fn reading(&mut self, _: &History, _: Duration) {}
 
     fn judged(&mut self, so_far: &SoFar<'_>) {
-        let recording = self.0.get_or_insert_with(|| Ok(Recording::new(so_far.circumstances)));
+        let recording =
+            self.recording.get_or_insert_with(|| Ok(Recording::new(so_far.circumstances)));
         if let Ok(known) = recording
             && let Err(error) = known.add(so_far)
         {
@@ -186,14 +194,16 @@ pub fn record(live: &Live) -> Result<PathBuf> {
     let config = config(player.pid(), &live.scenario)?;
     let mut recorder = Recorder::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let before = player.truth()?;
+    let (asked, before) = (std::time::Instant::now(), player.truth()?);
     let report = runtime.block_on(trace(&config, future::pending(), &mut recorder))?;
     let after = player.truth()?;
     player.ensure_done(&after, &events)?;
-    let recording = recorder.0.ok_or_else(|| anyhow!("nothing was read"))??;
+    let recording = recorder.recording.take().ok_or_else(|| anyhow!("nothing was read"))??;
+    let attached_s = recorder.attached.map_or(0.0, |at| at.duration_since(asked).as_secs_f64());
+    let began_s = before.at_s + attached_s;
     let forgotten_s = (0..live.scenario.parts.len()).map(|part| {
         let of_part = events.iter().filter(|event| event.part == part && event.is_forgotten);
-        let since = of_part.map(|event| event.at_s - before.at_s).filter(|at_s| *at_s >= 0.0);
+        let since = of_part.map(|event| event.at_s - began_s).filter(|at_s| *at_s >= 0.0);
         since.map(|at_s| (at_s * 1e3).round() / 1e3).collect()
     });
     let recorded = Recorded {

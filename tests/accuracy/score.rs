@@ -141,7 +141,7 @@ pub fn figures(outcomes: &[Outcome], group: Group) -> Figures {
     let sum = |of: &dyn Fn(&Outcome) -> usize| all.iter().map(|outcome| of(outcome)).sum::<usize>();
     let claims_of_leaks = count(&|outcome| outcome.is_leaky && is_claim(outcome));
     let leaky = count(&|outcome| outcome.is_leaky);
-    let (found, missed) = (sum(&noticed), sum(&|outcome| outcome.missed));
+    let (found, missed) = (sum(&|outcome| outcome.found_above), sum(&|outcome| outcome.missed));
     let (placed, accused) = (sum(&|outcome| outcome.found), sum(&|outcome| outcome.accused));
     let errors = sorted(all.iter().filter_map(|outcome| outcome.rate_error));
     Figures {
@@ -157,13 +157,6 @@ pub fn figures(outcomes: &[Outcome], group: Group) -> Figures {
         time_s: quantiles(&sorted(all.iter().filter_map(|outcome| time_s(outcome)))),
         settled: share(count(&|outcome| outcome.is_settled), all.len()),
     }
-}
-
-/// Leaks that were called so; what shows in bytes only has no place, so a claim stands for its part.
-fn noticed(outcome: &Outcome) -> usize {
-    let has_no_place = outcome.is_leaky && !outcome.is_counted;
-    let claimed = usize::from(has_no_place && is_claim(outcome));
-    outcome.found.max(claimed)
 }
 
 /// How long the verdict took, of leaks that were found and are fast enough to be timed.

@@ -16,6 +16,7 @@ fn honest(said: Said) -> Outcome {
         is_settled: true,
         floor_per_s: Some(0.3),
         found: 0,
+        found_above: 0,
         missed: 0,
         accused: usize::from(said == Said::Leak),
         rate_error: None,
@@ -29,6 +30,7 @@ fn leaky(said: Said) -> Outcome {
         is_counted: true,
         leaked_per_s: 2.0,
         found: usize::from(is_leak),
+        found_above: usize::from(is_leak),
         missed: usize::from(!is_leak),
         accused: 0,
         rate_error: is_leak.then_some(0.02),
@@ -38,7 +40,14 @@ fn leaky(said: Said) -> Outcome {
 }
 
 fn bytes(said: Said) -> Outcome {
-    Outcome { is_counted: false, found: 0, missed: 0, rate_error: None, ..leaky(said) }
+    Outcome {
+        is_counted: false,
+        found: 0,
+        found_above: 0,
+        missed: 0,
+        rate_error: None,
+        ..leaky(said)
+    }
 }
 
 #[test]
@@ -69,7 +78,8 @@ fn precision_recall_and_site_accuracy() {
     let outcomes = [
         leaky(Said::Leak),
         leaky(Said::Leak),
-        Outcome { found: 2, missed: 1, ..leaky(Said::Leak) },
+        // Two were found, one of them below the floor.
+        Outcome { found: 2, found_above: 1, missed: 1, ..leaky(Said::Leak) },
         leaky(Said::NoLeak),
         honest(Said::Leak),
         honest(Said::NoLeak),
@@ -81,8 +91,8 @@ fn precision_recall_and_site_accuracy() {
     assert_eq!((counted.runs, counted.leaky), (7, 4));
     assert_eq!((counted.false_leaks, counted.false_suspicions), (1, 1));
     assert_eq!((counted.precision, counted.recall), (Some(0.75), Some(0.75)));
-    // Found 1 + 1 + 2, missed 1 + 1, accused 1.
-    assert_eq!(counted.recall_above_floor, Some(4.0 / 6.0));
+    // Found 1 + 1 + 2, of these above the floor 1 + 1 + 1; missed 1 + 1; accused 1.
+    assert_eq!(counted.recall_above_floor, Some(3.0 / 5.0));
     assert_eq!(counted.site_accuracy, Some(0.8));
     let bytes = figures(&outcomes, Group::Bytes);
     assert_eq!((bytes.runs, bytes.precision, bytes.recall), (2, Some(1.0), Some(0.5)));

@@ -32,6 +32,8 @@ pub struct Compared {
     /// See [`super::outcome::Outcome`].
     pub found: usize,
     /// See [`super::outcome::Outcome`].
+    pub found_above: usize,
+    /// See [`super::outcome::Outcome`].
     pub missed: usize,
     /// See [`super::outcome::Outcome`].
     pub accused: usize,
@@ -93,11 +95,17 @@ impl Compared {
         let is_above = leaked_per_s > 0.0 && floor.is_some_and(|floor| leaked_per_s >= floor);
         // Of bytes without objects, and of what ends at its deadline, a suspicion is enough.
         let is_noticed = !part.is_counted() && matches!(said, Said::Leak | Said::Suspect);
+        if leaked_per_s == 0.0 {
+            // It would, but has not in this window.
+            self.accused += usize::from(!calls.is_empty());
+            return;
+        }
         if calls.is_empty() {
             self.missed += usize::from(is_above && !is_noticed);
         } else {
             self.found += 1;
         }
+        self.found_above += usize::from(is_above && (!calls.is_empty() || is_noticed));
         let errors = calls.iter().filter_map(|call| Some((call.per_s? / leaked_per_s - 1.0).abs()));
         self.rate_error = errors.chain(self.rate_error).reduce(f64::max);
         if leaked_per_s >= self.leaked_per_s {

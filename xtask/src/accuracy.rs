@@ -43,7 +43,7 @@ fn is_whole(arguments: &[String]) -> bool {
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--seed" | "--sweep" => drop(arguments.next()),
+            "--seed" => drop(arguments.next()),
             "--why" => {}
             _ => return false,
         }
@@ -60,7 +60,12 @@ mod tests {
         let whole = |words: &str| {
             is_whole(&words.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
         };
-        assert!(whole("") && whole("--seed 7") && whole("--sweep 100 --why"));
-        assert!(!whole("--only fast") && !whole("--quick") && !whole("--seed 7 cache"));
+        assert!(whole("") && whole("--seed 7") && whole("--seed 7 --why"));
+        assert!(
+            !whole("--only fast")
+                && !whole("--quick")
+                && !whole("--sweep 5")
+                && !whole("--seed 7 cache")
+        );
     }
 }

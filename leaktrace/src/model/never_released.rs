@@ -90,18 +90,38 @@ pub fn never_released_share(counts: &LifeCounts<'_>) -> Option<NeverReleased> {
     Some(best.told(counts))
 }
 
-/// How many objects are made per second that will never be released: [`never_released_share`] of
-/// all that were made, over the window. None where that share can't be told, or where releases come
-/// so late that more must be expected.
+/// How many objects of the window will never be released, per second: each survivor counts with the
+/// chance that it is one of those at its age, by Bayes' rule from [`never_released_share`] and the ages
+/// that the others reach. (With S for the survival of all that is B. Efron's self-consistent S(inf)/S(age),
+/// "The two sample problem with censored data", Proc. 5th Berkeley Symp. 4, 1967.) Thus old ones are
+/// counted and not estimated, however the load changes. None where the share can't be told, or where
+/// releases come so late that more must be expected.
 pub fn leak_rate(counts: &LifeCounts<'_>) -> Option<Rate> {
     let told = never_released_share(counts)?;
     let any_ended = counts.ended.iter().any(|count| *count > 0);
     if any_ended && !told.followed_up {
         return None;
     }
-    let made_per_s = counts.created.last()?.1 / counts.window_s;
+    let ages_s = counts.births_s.iter().map(|birth_s| counts.window_s - birth_s);
+    let others: Vec<f64> = ages_s.map(|age_s| counts.ended_after(age_s)).collect();
+    let chances = |share: f64| others.iter().map(move |others| chance(share, *others));
+    let per_s = |leaked: f64| (leaked * counts.each / counts.window_s).max(0.0);
     let Share { ratio, low, high } = told.share;
-    Some(Rate { per_s: ratio * made_per_s, low: low * made_per_s, high: high * made_per_s })
+    // Whether each is one of them is left to chance, and one may be on its way.
+    let variance: f64 = chances(ratio).map(|chance| chance * (1.0 - chance)).sum();
+    let spread = Z_95 * variance.sqrt() + 1.0;
+    Some(Rate {
+        per_s: per_s(chances(ratio).sum()),
+        low: per_s(chances(low).sum::<f64>() - spread),
+        high: per_s(chances(high).sum::<f64>() + spread),
+    })
+}
+
+/// Of those that got so old that only `others` of what is released does: how many are never released,
+/// where that is a `share` of all.
+fn chance(share: f64, others: f64) -> f64 {
+    let all = share + (1.0 - share) * others;
+    if all > 0.0 { share / all } else { 0.0 }
 }
 
 impl LifeCounts<'_> {
@@ -123,6 +143,18 @@ impl LifeCounts<'_> {
     fn passing_each(&self, cohort: f64, age_s: f64) -> f64 {
         let seen = self.made_by(self.window_s - age_s);
         ((cohort - seen) / seen.max(1.0)).max(0.0)
+    }
+
+    /// The share of what was released that had got older than this; within a bucket, evenly.
+    fn ended_after(&self, age_s: f64) -> f64 {
+        let all = self.ended.iter().sum::<u64>().max(1) as f64;
+        let buckets = self.ended.iter().enumerate().filter(|(_, ends)| **ends > 0);
+        let after = buckets.map(|(bucket, ends)| {
+            let floor_s = bucket.checked_sub(1).map_or(0.0, bucket_ceiling_s);
+            let ceiling_s = bucket_ceiling_s(bucket);
+            *ends as f64 * ((ceiling_s - age_s) / (ceiling_s - floor_s)).clamp(0.0, 1.0)
+        });
+        after.sum::<f64>() / all
     }
 
     /// See [`super::Survival::follow_up_p`]; here the time that was watched is the window, and

@@ -65,6 +65,12 @@ pub enum SeriesShape {
         /// Since when, in seconds: after a warm-up.
         since_s: f64,
     },
+    /// It has begun to grow only lately: by more than it ever moved before, for too short a time to say
+    /// how it goes on.
+    Lately {
+        /// Since when, in seconds, at the earliest.
+        since_s: f64,
+    },
     /// It shrinks.
     Falling,
     /// It fell at once to near where it began: a restart, or one large collection.
@@ -113,6 +119,9 @@ impl Shaped {
     }
 }
 
+/// So many points at the end must lie high for a growth that began lately.
+const LATELY_POINTS_MIN: usize = 3;
+
 /// The shape of `points`, which are known to swing by `noise` (from lowest to highest) without
 /// meaning anything; none with fewer than five, or of no length in time.
 ///
@@ -126,6 +135,9 @@ pub fn shape_of(points: &[(f64, f64)], noise: f64) -> Option<Shaped> {
         return Some(shaped);
     }
     if let Some(at_s) = restart(points, noise) {
+        if let Some(since) = grown_since(points, at_s, noise) {
+            return Some(since);
+        }
         shaped.shape = SeriesShape::Restarted { at_s };
         return Some(shaped);
     }
@@ -138,6 +150,13 @@ pub fn shape_of(points: &[(f64, f64)], noise: f64) -> Option<Shaped> {
         look.judge_growth(&mut shaped);
     }
     Some(shaped)
+}
+
+/// What it looks like since it fell at `at_s`, if it has risen above what it fell from.
+fn grown_since(points: &[(f64, f64)], at_s: f64, noise: f64) -> Option<Shaped> {
+    let (before, after) = points.split_at(points.partition_point(|point| point.0 < at_s));
+    let top = |points: &[(f64, f64)]| points.iter().map(|point| point.1).reduce(f64::max);
+    (top(after)? > top(before)? + noise).then(|| shape_of(after, noise))?
 }
 
 /// A stretch of a series.
@@ -271,7 +290,20 @@ impl<'a> Look<'a> {
             }
         } else if fell {
             shaped.shape = SeriesShape::Falling;
+        } else if let Some(since_s) = self.has_grown_lately() {
+            shaped.shape = SeriesShape::Lately { since_s };
         }
+    }
+
+    /// Since when it lies above all of its first two thirds by more than these ever moved, if it does at
+    /// its end and has done for some points. A median slope does not see what began late.
+    fn has_grown_lately(&self) -> Option<f64> {
+        let (early, late) = self.points.split_at(self.points.len() * 2 / 3);
+        let top = early.iter().map(|point| point.1).reduce(f64::max)?;
+        let bottom = early.iter().map(|point| point.1).reduce(f64::min)?;
+        let high = top + (top - bottom).max(self.noise);
+        let above = late.iter().rev().take_while(|point| point.1 > high).count();
+        (above >= LATELY_POINTS_MIN).then(|| late[0].0)
     }
 
     /// Whether it grows on steadily, as the later half of `whole`, which has slowed down.

@@ -169,3 +169,22 @@ fn hardly_any_growth_above_the_stated_floor_is_missed() {
         }
     }
 }
+
+/// 5 s apart, noise 10 MiB: a restart after a minute, and then 144 MB more.
+#[test]
+fn growth_after_a_restart_is_growth() {
+    let again = |i: usize| if i < 12 { i as f64 } else { (i - 12) as f64 } * 1.25e6;
+    let points: Vec<_> = (0..127).map(|i| (i as f64 * 5.0, 1e8 + again(i))).collect();
+    let shape = shape_of(&points, 1e7).unwrap().shape;
+    assert!(matches!(shape, SeriesShape::Growing { since_s } if since_s >= 60.0), "{shape:?}");
+    let short = shape_of(&points[..20], 1e6).unwrap().shape;
+    assert!(matches!(short, SeriesShape::Restarted { .. }), "{short:?}");
+}
+
+#[test]
+fn growth_that_began_in_the_last_fifth_is_not_called_flat() {
+    let value = |t: f64| 1e8 + (t - 480.0).max(0.0) * 2.5e6;
+    let points: Vec<_> = (0..121).map(|i| f64::from(i) * 5.0).map(|t| (t, value(t))).collect();
+    let shape = shape_of(&points, 1e7).unwrap().shape;
+    assert!(matches!(shape, SeriesShape::Lately { .. }), "{shape:?}");
+}

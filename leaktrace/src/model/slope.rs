@@ -43,7 +43,8 @@ pub fn theil_sen(points: &[(f64, f64)]) -> Option<Slope> {
     let (low, high) = (((pairs - spread) / 2.0).floor(), ((pairs + spread) / 2.0).ceil());
     Some(Slope {
         per_s: median(&mut slopes),
-        low: ranked(&mut slopes, low.max(0.0) as usize),
+        // The ranks that Sen counts from 1.
+        low: ranked(&mut slopes, (low - 1.0).max(0.0) as usize),
         high: ranked(&mut slopes, high as usize),
     })
 }
@@ -117,6 +118,17 @@ mod tests {
         points[4].1 = 1e6;
         let slope = theil_sen(&points).unwrap();
         assert!((slope.per_s - 2.0).abs() < 1e-9, "{slope:?}");
+    }
+
+    #[test]
+    fn a_falling_series_has_the_rising_ones_interval_turned_round() {
+        for seed in 0..50 {
+            let points: Vec<_> =
+                noise(seed).take(12).zip(0..).map(|(r, t)| (f64::from(t), r)).collect();
+            let falling: Vec<_> = points.iter().map(|(t, value)| (*t, -value)).collect();
+            let (one, other) = (theil_sen(&points).unwrap(), theil_sen(&falling).unwrap());
+            assert_eq!((one.low, one.per_s, one.high), (-other.high, -other.per_s, -other.low));
+        }
     }
 
     /// The interval must hold what it says: 95 % of honest noise has the true slope inside.

@@ -144,7 +144,7 @@ pub fn build(inputs: Inputs<'_>) -> Report {
             floor_bytes_per_s: verdict.floor_bytes_per_s,
             floor_contexts_per_s: verdict.floor_contexts_per_s,
             floor_goroutines_per_s: verdict.floor_goroutines_per_s,
-            reasons: reasons(target.state, verdict.reasons),
+            reasons: reasons(target.state, unsettled(ending, verdict.state), verdict.reasons),
             ahead: verdict.ahead,
         },
         target,
@@ -165,7 +165,14 @@ pub fn build(inputs: Inputs<'_>) -> Report {
     report
 }
 
-fn reasons(state: TargetState, mut reasons: Vec<String>) -> Vec<String> {
+/// What settles a trace is the answer that has stood; the last look is more thorough.
+fn unsettled(ending: Ending, state: State) -> Option<String> {
+    let changed = ending == Ending::Settled && !matches!(state, State::Leak | State::NoLeak);
+    changed.then(|| "the last, thorough look changed the answer that had settled".to_owned())
+}
+
+fn reasons(state: TargetState, first: Option<String>, reasons: Vec<String>) -> Vec<String> {
+    let mut reasons: Vec<_> = first.into_iter().chain(reasons).collect();
     let early = match state {
         TargetState::Running => return reasons,
         TargetState::Ended => "the target ended during the trace: this is what was seen until then",

@@ -11,22 +11,32 @@ use super::{
 };
 use crate::{
     memory::goroutines::Creation,
-    snapshot::SiteRates,
+    snapshot::{OTHER_SITES, SiteRates},
     symbolize::{Symbolizer, is_system_goroutine},
 };
 
 /// Rows at most: those that start most.
 const ROWS_MAX: usize = 20;
+/// At least this share of those that started must have ended.
+const ENDED_RATIO: f64 = 0.9;
 /// The word for such a site, where others have a verdict.
 pub const BRIEF: &str = "brief";
 
 impl GoroutineSites {
     /// Adds sites whose goroutines no reading saw alive, below all others.
     pub(super) fn add_brief(&mut self, found: &RatesFindings<'_>, symbolizer: &mut Symbolizer<'_>) {
+        // Beyond so many statements memory lumps them together: then nobody knows who was seen.
+        if self.seen.contains(&OTHER_SITES) {
+            return;
+        }
         let is_new = |site: &(&Creation, &SiteRates)| !self.seen.contains(site.0);
         let mut brief: Vec<_> = found.rates.sites.iter().filter(is_new).collect();
         // One of which no start was seen was there before, and ended before it was read.
-        brief.retain(|(site, rates)| rates.started.seen > 0 && site.creator_pc != 0);
+        // Those that did not end as they started may be alive still: that is no short life.
+        brief.retain(|(site, rates)| {
+            let ends = rates.ended.estimate >= ENDED_RATIO * rates.started.estimate;
+            rates.started.seen > 0 && site.creator_pc != 0 && ends
+        });
         brief.retain(|(site, _)| {
             !is_system_goroutine(&symbolizer.start_function(site.start_pc).function)
         });

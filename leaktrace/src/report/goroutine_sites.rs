@@ -127,8 +127,8 @@ pub struct GoroutineSite {
     pub rates: Option<SiteRatesSection>,
     /// What such goroutines are known for, the most specific first: advice, not evidence.
     pub advice: Vec<Advice>,
-    /// clean, recent, stopped, unresolved, released_late, never_released, leak, not_judged; brief: no
-    /// reading saw one, so started and ended are by the probes.
+    /// clean, recent, stopped, unresolved, released_late, balanced, never_released, leak, not_judged;
+    /// brief: no reading saw one, so started and ended are by the probes.
     pub verdict: &'static str,
 }
 

@@ -162,8 +162,14 @@ fn agreement(reconciled: &ReconciledSection) -> String {
         change.by_memory, change.by_probes
     );
     match (change.unexplained, *lost) {
-        (0, _) => format!("; memory agrees: {both}"),
-        (more, 0) => format!("; {both}: {more} more than can have happened while memory was read"),
+        (0, _) => format!(
+            "; memory agrees: {both} ({} started or ended while it was read)",
+            change.in_between
+        ),
+        (more, 0) => format!(
+            "; {both}: {more} more than happened while memory was read, as many as processors can have in \
+             flight"
+        ),
         (_, lost) => format!("; memory does not agree: {both}; at least {lost} were lost"),
     }
 }
@@ -231,9 +237,11 @@ mod tests {
     fn the_page_says_whether_memory_agrees() {
         let said = |unexplained, lost| agreement(&reconciled(unexplained, lost));
         let both = "in 8.0 s +5 alive, -3 by starts less ends";
-        assert_eq!(said(0, 0), format!("; memory agrees: {both}"));
+        let meanwhile = "(4 started or ended while it was read)";
+        assert_eq!(said(0, 0), format!("; memory agrees: {both} {meanwhile}"));
         assert_eq!(said(4, 2), format!("; memory does not agree: {both}; at least 2 were lost"));
-        let excused = "4 more than can have happened while memory was read";
+        let excused =
+            "4 more than happened while memory was read, as many as processors can have in flight";
         assert_eq!(said(4, 0), format!("; {both}: {excused}"));
     }
 

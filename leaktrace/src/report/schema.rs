@@ -162,7 +162,8 @@ pub struct VerdictSection {
     pub confidence_ratio: f64,
     /// One sentence.
     pub summary: String,
-    /// RSS growth that the window could tell from its noise.
+    /// Growth of the live Go heap or of memory beside it (of the RSS where these are not known) that the
+    /// window could tell from its noise.
     pub floor_bytes_per_s: Option<f64>,
     /// Growth of one site that would have been seen with 95 % probability.
     pub floor_contexts_per_s: Option<f64>,
@@ -348,6 +349,6 @@ pub struct Site {
     /// Contexts older than that.
     pub old: u64,
     /// clean, recent, stopped, unresolved, collectable, held_by_others, bounded_by_deadline, released_late,
-    /// never_released, leak, unknown_site.
+    /// balanced, never_released, leak, unknown_site.
     pub verdict: &'static str,
 }

@@ -172,6 +172,9 @@ fn reasons(out: &mut String, report: &Report) {
     for statement in report.pods.iter().flat_map(|pods| &pods.statements) {
         bullet(out, "-", statement);
     }
+    if let Some(floors) = floors(&report.verdict) {
+        bullet(out, "-", &floors);
+    }
     if let Some(ahead) = ahead(report) {
         bullet(out, "-", &ahead);
     }
@@ -208,6 +211,23 @@ fn ahead(report: &Report) -> Option<String> {
     let known: Vec<_> = all.filter_map(of).collect();
     (asked && !known.is_empty())
         .then(|| format!("slower growth takes a longer trace (--see RATE): {}", known.join("; ")))
+}
+
+/// What would have shown, where the answer does not say so itself.
+fn floors(verdict: &VerdictSection) -> Option<String> {
+    let of = |floor: Option<f64>, what: &str| {
+        floor.map_or_else(
+            || format!("no floor of {what}"),
+            |floor| format!("{} {what}/s", rate(floor)),
+        )
+    };
+    (verdict.state == State::Inconclusive).then(|| {
+        format!(
+            "a steady leak would have shown from: {}, {}",
+            of(verdict.floor_contexts_per_s, "contexts"),
+            of(verdict.floor_goroutines_per_s, "goroutines")
+        )
+    })
 }
 
 /// A reason behind a mark.
@@ -301,9 +321,14 @@ fn cost(out: &mut String, report: &Report) {
         bytes(overhead.map_bytes as f64),
     );
     let target = format!(
-        "          {} probe hits, which cost the target about {} of one CPU",
+        "          {} runs of our programs, which cost the target about {} of one CPU{}",
         overhead.probe_hits,
         percent(overhead.estimated_target_slowdown_ratio),
+        if overhead.probes.iter().any(|probe| probe.how.contains("measured") && probe.hits > 0) {
+            " (modelled; goroutines measured)"
+        } else {
+            " (modelled)"
+        },
     );
     line(out, &format!("{DIM}{own}{DIM:#}"));
     line(out, &format!("{DIM}{target}{DIM:#}"));

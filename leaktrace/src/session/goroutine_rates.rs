@@ -136,6 +136,7 @@ impl RateWatch {
     ) -> Result<()> {
         let last = self.last.as_ref().filter(|last| self.is_fresh && last.rates.sampling.is_none());
         let Some(last) = last else { return Ok(()) };
+        let began = Instant::now();
         let after = GoroutineRates::new(&self.tracer.read()?);
         self.is_fresh = false;
         let living = Living::from(sample);
@@ -146,13 +147,16 @@ impl RateWatch {
                 none => *none = Some([now.clone(), now]),
             }
         }
+        self.rest_until += began.elapsed() * READING_PART;
         Ok(())
     }
 
     /// The last reading; `history` tells how many processors the process has (GOMAXPROCS). Detaches.
     pub fn finish(self, history: &History) -> Option<FoundRates> {
         let runtime = history.points().iter().rev().find_map(|point| point.runtime);
-        let processors = runtime.map_or(0, |runtime| runtime.processors);
+        // Without its own figure it can't have more than the machine.
+        let machine = std::thread::available_parallelism().map_or(1, usize::from) as u32;
+        let processors = runtime.map_or(machine, |runtime| runtime.processors);
         let reconciled = self.compared.and_then(|[(began, first), (ended, last)]| {
             let seconds = ended.duration_since(began).as_secs_f64();
             let excused = IN_FLIGHT_PER_PROCESSOR * u64::from(processors);

@@ -132,7 +132,7 @@ fn site_sample(read: &SiteReadout, shift: u64) -> SiteSample {
     let (released, collected, outstanding) = if shift == 0 {
         (counters.released, counters.collected, alive)
     } else {
-        scaled(counters, alive << shift, tracked)
+        scaled(counters, alive << shift, (tracked, tracked.saturating_sub(dead) << shift))
     };
     SiteSample {
         created: counters.created,
@@ -146,16 +146,20 @@ fn site_sample(read: &SiteReadout, shift: u64) -> SiteSample {
 /// Released, collected and outstanding of all, from the tracked ones: what is alive now is scaled
 /// up, and the dead are shared out between released and collected as the tracked ones are.
 /// (Scaling releases themselves would be far noisier: few addresses serve many short lives.)
-fn scaled(counters: &SiteCounters, alive: u64, tracked: u64) -> (u64, u64, u64) {
+fn scaled(counters: &SiteCounters, alive: u64, (tracked, kept): (u64, u64)) -> (u64, u64, u64) {
     let created = counters.created;
     let dead = counters.released + counters.collected;
     if tracked == 0 {
         // None fell into the sample: only that they were created is known.
         return (0, 0, 0);
     }
-    if dead == 0 {
-        // No tracked context has ended: nothing says that any other has. (What was evicted lives on.)
+    if dead == 0 && kept >= created / 2 {
+        // No tracked context has ended, and they stand for all: nothing says that any other has.
         return (0, 0, created);
+    }
+    if dead == 0 {
+        // Too few fell into the sample to tell what became of the others.
+        return (0, 0, alive.min(created));
     }
     let outstanding = alive.min(created);
     let share = counters.collected as f64 / dead.max(1) as f64;

@@ -9,7 +9,7 @@ use crate::{
 /// Old means this many times the usual lifetime.
 const HORIZON_LIFETIMES: f64 = 2.0;
 /// Nothing is old before this age: schedulers and collectors need their time.
-const HORIZON_MIN_S: f64 = 5.0;
+pub const HORIZON_MIN_S: f64 = 5.0;
 /// The same for a site at which few or no releases were seen,
 const HORIZON_FEW_RELEASES_MIN_S: f64 = 10.0;
 /// where a context must also have outlived this share of the window.

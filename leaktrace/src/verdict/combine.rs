@@ -7,10 +7,10 @@ use super::{
     explained::{explained, leaking_bytes},
     past::NEW_WINDOWS,
     reasons,
-    site::{TWO_COLLECTIONS_S, floor_per_s, judge},
+    site::{TWO_COLLECTIONS_S, floor_per_s, judge, least_floor_per_s},
 };
 use crate::{
-    display::bytes,
+    display::rate,
     history::{History, SiteSeries},
     snapshot::{ContextNature, ContextSample, HoldingSample},
 };
@@ -151,13 +151,14 @@ fn may_leak(sites: &[(u64, SiteJudgement)]) -> impl Iterator<Item = &SiteJudgeme
     sites.iter().map(|(_, site)| site).filter(move |site| !unheld.contains(&site.state))
 }
 
-/// The rate at which any site would have been seen to leak with 95 % probability.
+/// The rate at which any site would have been seen to leak with 95 % probability; none where nothing was
+/// made.
 fn floor_contexts_per_s(evidence: &Evidence<'_>, sites: &[(u64, SiteJudgement)]) -> Option<f64> {
-    let divisor = evidence.history.contexts()?.sample_divisor as f64;
+    let divisor = evidence.history.contexts()?.sample_divisor;
     let window_s = evidence.history.duration_s();
-    let floors = may_leak(sites).map(|site| floor_per_s(site, window_s));
-    let floors = floors.collect::<Option<Vec<_>>>()?;
-    floors.into_iter().reduce(f64::max).map(|floor| divisor * floor)
+    let least = (!sites.is_empty()).then(|| least_floor_per_s(window_s, divisor))?;
+    let floors = may_leak(sites).map(|site| floor_per_s(site, window_s, divisor));
+    Some(floors.collect::<Option<Vec<_>>>()?.into_iter().fold(least, f64::max))
 }
 
 fn from_contexts(evidence: &Evidence<'_>, verdict: &mut Verdict) {
@@ -167,6 +168,7 @@ fn from_contexts(evidence: &Evidence<'_>, verdict: &mut Verdict) {
              released"
                 .to_owned(),
         );
+        withdraw_sites(verdict);
         return from_rss(evidence.history, verdict);
     }
     let doubts = reasons::doubts(&verdict.sites);
@@ -232,8 +234,9 @@ fn no_site_leaks(evidence: &Evidence<'_>, doubts: &[(State, String)], verdict: &
     };
     verdict.confidence_ratio = FLOOR_CONFIDENCE;
     verdict.reasons.push(format!(
-        "no site keeps contexts beyond their usual lifetime; a steady leak of {floor:.2} contexts/s at \
-         one site would have been seen with 95 % probability"
+        "no site keeps contexts beyond their usual lifetime; a steady leak of {} contexts/s at one site \
+         would have been seen with 95 % probability",
+        rate(floor)
     ));
     if verdict.rss.is_some_and(|rss| rss.shape == RssShape::WarmUp) {
         verdict.reasons.push("the RSS grew, but slows down: warm-up".to_owned());
@@ -257,6 +260,9 @@ fn from_rss(history: &History, verdict: &mut Verdict) {
         RssShape::WarmUp => {
             verdict.reasons.push("the RSS grew, but slows down: warm-up".to_owned());
         }
+        RssShape::Lately => verdict
+            .reasons
+            .push("the RSS has begun to grow only lately: trace for longer".to_owned()),
         RssShape::Steps | RssShape::Restarted => {
             verdict
                 .reasons
@@ -264,14 +270,21 @@ fn from_rss(history: &History, verdict: &mut Verdict) {
         }
         RssShape::Flat => {
             if history.duration_s() >= NO_LEAK_RSS_WINDOW_MIN_S {
-                verdict.state = State::NoLeak;
+                (verdict.state, verdict.confidence_ratio) = (State::NoLeak, FLOOR_CONFIDENCE);
             }
-            verdict.reasons.push(format!(
-                "the RSS does not grow by more than {}/s, which this window could tell",
-                bytes(rss.floor_bytes_per_s)
-            ));
+            // By how much it could have grown unseen is said with the series.
+            verdict.reasons.push("the RSS does not grow beyond its own swing".to_owned());
         }
     }
+}
+
+/// No site is judged by counts that are not whole, nor is there a floor.
+fn withdraw_sites(verdict: &mut Verdict) {
+    let is_claim = |state| matches!(state, SiteState::Leak | SiteState::NeverReleased);
+    for (_, site) in verdict.sites.iter_mut().filter(|(_, site)| is_claim(site.state)) {
+        site.state = SiteState::Unresolved;
+    }
+    (verdict.floor_contexts_per_s, verdict.horizon_contexts_s) = (None, None);
 }
 
 /// A lossy trace claims nothing with confidence.
@@ -284,6 +297,7 @@ fn weaken_by_loss(contexts: &ContextSample, verdict: &mut Verdict) {
     verdict.reasons.insert(0, format!("{lost} of {} events were lost", contexts.probe_hits));
     verdict.confidence_ratio *= 1.0 - ratio.min(1.0);
     if ratio > LOSS_RATIO_MAX {
+        withdraw_sites(verdict);
         verdict.confidence_ratio = 0.0;
         verdict.state = match verdict.state {
             State::Leak => State::Suspect,

@@ -82,6 +82,8 @@ fn explained(each_bytes: u64, state: State) -> Verdict {
         growth: None,
         leaked: None,
         usual_lifetime_s: None,
+        horizon_is_told: false,
+        is_new: false,
         horizon_s: 5.0,
         old: 100,
         never_released_ratio: 0.9,

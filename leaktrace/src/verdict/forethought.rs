@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::{SeriesEvidence, Verdict, site::OLD_MIN};
-use crate::{history::History, model::poisson_mean_for_at_least};
+use super::{SeriesEvidence, Verdict, site::OLD_NEEDED};
+use crate::history::History;
 
 /// Rates of objects for which it is said, per second: ten a second down to some hundred a day.
 const OBJECTS_PER_S: [f64; 4] = [1.0, 0.1, 0.01, 0.001];
 /// The same for bytes: 1 GiB, 100 MiB, 10 MiB, and 4.5 MiB an hour, as in kubernetes#139823.
-const BYTES_PER_S: [f64; 4] = [298_261.6, 29_127.1, 2912.7, 1310.7];
+const BYTES_PER_S: [f64; 4] = [298_261.62, 29_127.1, 2912.7, 1310.7];
 /// A window shows what is old only when it has twice the age from which on things are old.
 const HORIZONS: f64 = 2.0;
 /// Where nothing or little ends, that age is a third of the window.
@@ -62,11 +62,11 @@ pub fn look_ahead(verdict: &mut Verdict, history: &History, series: &SeriesEvide
     verdict.ahead = ahead;
 }
 
-/// The window in which a leak of `per_s` objects leaves [`OLD_MIN`] old ones with 95 % probability,
+/// The window in which a leak of `per_s` objects leaves enough old ones with 95 % probability,
 /// where things are old from `horizon_s` on, or from a third of the window on if that age
 /// `grows_with_window`.
 pub fn objects_window_s(per_s: f64, horizon_s: f64, grows_with_window: bool) -> f64 {
-    let counting_s = poisson_mean_for_at_least(OLD_MIN) / per_s;
+    let counting_s = OLD_NEEDED / per_s;
     if grows_with_window {
         return (horizon_s + counting_s).max(WHERE_NOTHING_ENDS * counting_s);
     }

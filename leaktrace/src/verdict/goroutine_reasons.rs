@@ -2,7 +2,7 @@
 
 use super::{SiteJudgement, SiteState, State};
 use crate::{
-    display::{bytes, seconds},
+    display::{bytes, rate, seconds},
     memory::goroutines::Creation,
     snapshot::GoroutineSurvey,
 };
@@ -20,7 +20,7 @@ pub fn leak(site: &SiteJudgement, survey: Option<&GoroutineSurvey>) -> String {
     let what = survey.and_then(waiting).map_or_else(String::new, |what| format!("; {what}"));
     format!(
         "{old} goroutines of one go statement are older than {horizon}, {usual}; more stay behind in \
-         every part of the window{what}"
+         nearly every part of the window{what}"
     )
 }
 
@@ -96,14 +96,14 @@ const fn doubt(state: SiteState, process_is_young: bool) -> Option<(State, &'sta
     }
 }
 
-/// Goroutines without any end mean different things in young and old processes.
-pub fn none_ended(process_is_young: bool) -> String {
-    if process_is_young {
-        "no goroutine of such a statement was seen to end, and the process is young: workers that are \
+/// Goroutines without any end mean different things at new statements and at old ones.
+pub fn none_ended(is_new: bool) -> String {
+    if is_new {
+        "no goroutine of such a statement was seen to end, and it has not been like this for long: workers that are \
          meant to live as long as the process look the same while they are started; a longer trace \
          tells them apart"
     } else {
-        "no goroutine of such a statement was seen to end, though the process is old: were they only \
+        "no goroutine of such a statement was seen to end, though it has been like this for long: were they only \
          meant to live long, as many older ones would have ended meanwhile"
     }
     .to_owned()
@@ -128,8 +128,9 @@ pub fn both() -> String {
 /// Nothing leaks above the floor.
 pub fn none_leaks(floor: f64) -> String {
     format!(
-        "no go statement leaves goroutines behind; a steady leak of {floor:.2} goroutines/s at one would \
-         have been seen with 95 % probability"
+        "no go statement leaves goroutines behind; a steady leak of {} goroutines/s at one would have \
+         been seen with 95 % probability",
+        rate(floor)
     )
 }
 

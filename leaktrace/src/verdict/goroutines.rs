@@ -25,8 +25,6 @@ const READINGS_MIN: usize = 5;
 const COVERED_RATIO: f64 = 0.9;
 /// From this share of goroutines that could not be read on, nothing is claimed.
 const LOST_RATIO_MAX: f64 = 0.01;
-/// The last third of the window must have left at least this share of what a third leaves on average.
-const GOING_ON_RATIO: f64 = 0.3;
 /// Leaks that have a sentence each: there may be as many as there are `go` statements.
 const NAMED_MAX: usize = 3;
 
@@ -63,7 +61,7 @@ impl GoroutineEvidence<'_> {
 /// Adds to `verdict` what the goroutines say.
 pub fn weigh_goroutines(mut verdict: Verdict, evidence: &GoroutineEvidence<'_>) -> Verdict {
     verdict.goroutines = judge_sites(evidence);
-    if evidence.window_s < WINDOW_MIN_S {
+    if evidence.trace_s < WINDOW_MIN_S {
         return verdict;
     }
     if evidence.history.times_s().len() < READINGS_MIN {
@@ -99,6 +97,7 @@ fn nothing_is_claimed(mut verdict: Verdict, why: String) -> Verdict {
     for (_, site) in verdict.goroutines.iter_mut().filter(|(_, site)| is_leak(site.state)) {
         site.state = SiteState::Unresolved;
     }
+    verdict.goroutines_untold = true;
     verdict.reasons.push(why);
     verdict
 }
@@ -141,7 +140,7 @@ fn some_leak(
         named.map(|(id, site)| reasons::leak(site, evidence.surveys.get(id))).collect();
     why.extend(reasons::more(leaking.len().saturating_sub(NAMED_MAX)));
     if leaking.iter().any(|(_, site)| site.usual_lifetime_s.is_none()) {
-        why.push(reasons::none_ended(evidence.process_is_young));
+        why.push(reasons::none_ended(leaking.iter().any(|(_, site)| site.is_new)));
     }
     let grow = leaking.iter().map(|(id, site)| evidence.growth_bytes_per_s(*id, site));
     why.push(reasons::stacks(grow.sum()));
@@ -201,22 +200,11 @@ fn judge_site(
         window_s: evidence.window_s,
     });
     let grows = judgement.growth.is_some_and(|growth| growth.low > 0.0);
-    match judgement.state {
-        SiteState::Leak | SiteState::NeverReleased if !goes_on(evidence, births_s) => {
-            judgement.state = SiteState::Stopped;
-        }
-        // Of goroutines also the old ones are counted.
-        SiteState::Balanced if !grows => judgement.state = SiteState::Clean,
-        _ => {}
+    // Of goroutines also the old ones are counted.
+    if judgement.state == SiteState::Balanced && !grows {
+        judgement.state = SiteState::Clean;
     }
     judgement
-}
-
-/// Whether the last third of the window has left survivors as the others have.
-fn goes_on(evidence: &GoroutineEvidence<'_>, births_s: &[f64]) -> bool {
-    let late_s = 2.0 / 3.0 * evidence.window_s;
-    let late = births_s.iter().filter(|birth_s| **birth_s >= late_s).count();
-    late as f64 >= GOING_ON_RATIO * births_s.len() as f64 / 3.0
 }
 
 /// The rate at which any site would have been seen to leak with 95 % probability.
@@ -224,7 +212,7 @@ fn floor_per_s(
     evidence: &GoroutineEvidence<'_>,
     sites: &[(Creation, SiteJudgement)],
 ) -> Option<f64> {
-    let floors = sites.iter().map(|(_, site)| site::floor_per_s(site, evidence.window_s));
+    let floors = sites.iter().map(|(_, site)| site::floor_per_s(site, evidence.window_s, 1));
     floors.collect::<Option<Vec<_>>>()?.into_iter().reduce(f64::max)
 }
 

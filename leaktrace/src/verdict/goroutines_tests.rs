@@ -184,7 +184,7 @@ fn all_forgotten_is_a_leak_in_an_old_process_and_in_a_young_one_if_it_goes_on() 
     let old = Program::new(24.0, since_long.chain(forgotten()));
     let old = assert_state(&old, State::Leak);
     assert!(old.confidence_ratio > 0.9, "{}", old.confidence_ratio);
-    assert!(old.reasons.iter().any(|why| why.contains("though the process is old")));
+    assert!(old.reasons.iter().any(|why| why.contains("like this for long: were they")));
     let young = assert_state(&Program::new(40.0, forgotten()).young(), State::Leak);
     let sure = young.confidence_ratio;
     assert!((0.55..0.8).contains(&sure), "{sure}");

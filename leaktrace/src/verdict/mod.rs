@@ -27,7 +27,7 @@ pub use forethought::{Foresight, Growing, objects_window_s};
 pub use goroutines::{GoroutineEvidence, weigh_goroutines};
 pub use moment::{Circumstances, GoroutineMoment, Moment, evidence, judge};
 pub use rss::{RssGrowth, RssShape};
-pub use series::{Finding, LoadEffect, SeriesEvidence, SeriesShape, weigh_series};
+pub use series::{Finding, LoadEffect, LoadOf, SeriesEvidence, SeriesShape, weigh_series};
 pub use settling::{Goal, Settling};
 pub use site::{SiteEvidence, SiteJudgement, SiteState};
 
@@ -63,8 +63,11 @@ pub struct Verdict {
     pub floor_contexts_per_s: Option<f64>,
     /// The same for goroutines of one `go` statement; none where they were not weighed.
     pub floor_goroutines_per_s: Option<f64>,
-    /// RSS growth in bytes per second that this window could tell from its noise.
+    /// Growth in bytes per second, of the live Go heap or of memory beside it, that this window could
+    /// tell from its noise; of the RSS where these are not known.
     pub floor_bytes_per_s: Option<f64>,
+    /// Goroutines were there to be judged, and could not be.
+    pub goroutines_untold: bool,
     /// The longest age in seconds from which contexts of a site that may leak are old.
     pub horizon_contexts_s: Option<f64>,
     /// The same for goroutines.

@@ -3,6 +3,7 @@
 
 use super::{
     SiteEvidence,
+    ages::{RELEASES_FOR_QUANTILE, horizon_s, timed_releases, usual_lifetime_s},
     balance::{balance_spans_s, balances},
     parts::interpolate,
 };
@@ -18,10 +19,21 @@ const BEGAN_READINGS: f64 = 3.0;
 /// For how long the site had been growing as it does when tracing began, at most, in seconds: not
 /// longer than the process runs, nor than it takes to keep what was there already.
 pub fn like_this_before_s(site: &SiteEvidence<'_>) -> Option<f64> {
-    let kept_per_s = site.births_s.len() as f64 * site.sample_divisor as f64 / site.window_s;
+    let settled_s = settled_s(site);
+    let kept = site.births_s.iter().filter(|birth_s| **birth_s < settled_s).count();
+    let kept_per_s = kept as f64 * site.sample_divisor as f64 / settled_s;
     let grown_s = site.held_before.map(|held| held as f64 / kept_per_s.max(f64::MIN_POSITIVE));
     let began_s = began_in_window(site).then_some(0.0);
     [site.uptime_s?].into_iter().chain(grown_s).chain(began_s).reduce(f64::min)
+}
+
+/// The time, in seconds since the beginning, from which on what lives may be on its way to a usual end;
+/// the whole window where hardly anything ends.
+pub fn settled_s(site: &SiteEvidence<'_>) -> f64 {
+    let usual_s = usual_lifetime_s(site.latest);
+    let ends = timed_releases(site.latest) >= RELEASES_FOR_QUANTILE;
+    let horizon_s = if ends { horizon_s(site, usual_s) } else { 0.0 };
+    (site.window_s - horizon_s).max(site.window_s / 2.0)
 }
 
 /// Whether that is not much longer than the window, or not known: what the site means to keep may
@@ -47,10 +59,13 @@ pub fn began_in_window(site: &SiteEvidence<'_>) -> bool {
 }
 
 /// Whether what was there before ends as new ones stay: once that of usual lives has ended, or lately.
+/// New ones stay when they got old, so that those on their way to a usual end do not count: what is
+/// compared are spans of equal length.
 pub fn is_balanced(site: &SiteEvidence<'_>, horizon_s: f64) -> bool {
     let released = |time_s| interpolate(site.times_s, site.released_before, time_s);
     balance_spans_s(horizon_s, site.window_s).into_iter().any(|from_s| {
-        let kept = site.births_s.iter().filter(|birth_s| **birth_s >= from_s).count() as u64;
+        let span_s = from_s - horizon_s..site.window_s - horizon_s;
+        let kept = site.births_s.iter().filter(|birth_s| span_s.contains(birth_s)).count() as u64;
         let ended = released(site.window_s) - released(from_s);
         balances((kept * site.sample_divisor) as f64, ended)
     })

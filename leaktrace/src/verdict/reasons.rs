@@ -79,12 +79,12 @@ pub fn leak(site: &SiteJudgement, holding: Option<&HoldingSample>) -> String {
     match site.usual_lifetime_s {
         Some(usual) => format!(
             "{old} contexts are older than {horizon}, where the usual one is released within {}; \
-             more stay behind in every part of the window{held}",
+             more stay behind in nearly every part of the window{held}",
             seconds(usual)
         ),
         None => format!(
             "{old} contexts are older than {horizon}, and not one was ever seen released; more stay \
-             behind in every part of the window{held}"
+             behind in nearly every part of the window{held}"
         ),
     }
 }
@@ -125,9 +125,10 @@ pub fn without_releases(
         || "of unknown age".to_owned(),
         |s| format!("{} old when tracing began", seconds(s)),
     );
-    unreleased.then(|| match evidence.is_young() {
+    let is_new = leaking.iter().any(|(_, site)| site.is_new);
+    unreleased.then(|| match is_new {
         true => format!(
-            "nothing was released there, and the process was {uptime}: contexts that are meant to \
+            "nothing was released there, and it was not like this for long (the process was {uptime}): contexts that are meant to \
              live as long as the process look the same while they are made; a longer trace tells \
              them apart"
         ),

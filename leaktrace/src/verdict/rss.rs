@@ -16,6 +16,8 @@ pub enum RssShape {
     Steps,
     /// It fell at once to near where it began.
     Restarted,
+    /// It has begun to grow only lately.
+    Lately,
     /// It grows steadily, or its floor does.
     Growing,
 }
@@ -28,6 +30,7 @@ impl RssShape {
             Self::WarmUp => "warm_up",
             Self::Steps => "steps",
             Self::Restarted => "restarted",
+            Self::Lately => "lately",
             Self::Growing => "growing",
         }
     }
@@ -70,6 +73,7 @@ fn grows_in_part(series: &[(f64, f64)], shaped: &Shaped) -> bool {
 const fn rss_shape(shape: SeriesShape) -> RssShape {
     match shape {
         SeriesShape::Flat | SeriesShape::SawTooth { .. } | SeriesShape::Falling => RssShape::Flat,
+        SeriesShape::Lately { .. } => RssShape::Lately,
         SeriesShape::WarmUp => RssShape::WarmUp,
         SeriesShape::Steps { .. } => RssShape::Steps,
         SeriesShape::Restarted { .. } => RssShape::Restarted,

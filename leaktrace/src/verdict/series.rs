@@ -11,8 +11,7 @@ use super::{
 use crate::{
     history::{History, Point},
     model::{
-        LoadChange, LoadDirection, PodGrowth, Shaped, busy_cpus, growth_per_pod, how_long_s,
-        load_change, rates, shape_of,
+        LoadChange, LoadDirection, Shaped, busy_cpus, how_long_s, load_change, rates, shape_of,
     },
 };
 
@@ -36,6 +35,8 @@ const GOROUTINES_NOISE: f64 = 8.0;
 const SUSPECT_WINDOW_MIN_S: f64 = 60.0;
 /// With fewer collections the heap may still be on its way to its goal.
 const COLLECTIONS_FEW: usize = 3;
+/// So many times the pods are many more: one more explains no growth of a whole kubelet.
+const PODS_RATIO: f64 = 1.2;
 /// Collections that make a series.
 const COLLECTIONS_MIN: f64 = 6.0;
 
@@ -46,6 +47,15 @@ pub enum LoadEffect {
     AtFlatLoad,
     /// The load rose with it: more work may need more memory.
     WithLoad,
+}
+
+/// What the load is told by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadOf {
+    /// CPU time used.
+    CpuTime,
+    /// Contexts made, of all sites.
+    Contexts,
 }
 
 /// One series.
@@ -90,6 +100,8 @@ pub struct SeriesEvidence {
     pub vm_data: Option<Finding>,
     /// The CPU time that it used, or the contexts that it made where those rose and that did not.
     pub load: Option<LoadChange>,
+    /// Which of them that is.
+    pub load_of: LoadOf,
     /// Pods at the beginning and at the end, where it is a kubelet's node.
     pub pods: Option<[u64; 2]>,
 }
@@ -121,6 +133,7 @@ impl SeriesEvidence {
             threads: load.finding(&history.series(|process| process.threads), THREADS_NOISE),
             vm_data: load.finding(&history.series(|process| process.vm_data_bytes), PAGE_BYTES),
             load: load.change,
+            load_of: load.of,
             pods,
         }
     }
@@ -197,6 +210,7 @@ fn made(history: &History) -> Vec<(f64, f64)> {
 
 /// The load over a window.
 struct Load {
+    of: LoadOf,
     busy: Vec<(f64, f64)>,
     change: Option<LoadChange>,
     pods: Option<[u64; 2]>,
@@ -210,9 +224,12 @@ impl Load {
             load_change(rates).is_some_and(|change| change.direction == LoadDirection::Rose)
         };
         // More work shows in CPU time or, where that is cheap, in what is made for it.
-        let busy = if !rose(&busy) && rose(&made) { made } else { busy };
+        let (of, busy) = match !rose(&busy) && rose(&made) {
+            true => (LoadOf::Contexts, made),
+            false => (LoadOf::CpuTime, busy),
+        };
         let change = load_change(&busy);
-        Self { busy, change, pods }
+        Self { of, busy, change, pods }
     }
 
     fn finding(&self, points: &[(f64, f64)], noise: f64) -> Option<Finding> {
@@ -223,10 +240,11 @@ impl Load {
     }
 
     /// The load explains growth in general, unless it goes on after the load has found its new
-    /// level. Pods explain it if there are more.
+    /// level. Pods explain it if there are many more.
     fn effect(&self, points: &[(f64, f64)], noise: f64) -> Option<LoadEffect> {
-        let pods = self.pods.and_then(|[first, last]| growth_per_pod(first, last, 1.0));
-        if matches!(pods, Some(PodGrowth::PerPod { .. })) {
+        let more_pods =
+            |[first, last]: [u64; 2]| last as f64 >= PODS_RATIO * first as f64 && last > first;
+        if self.pods.is_some_and(more_pods) {
             return Some(LoadEffect::WithLoad);
         }
         let change = self.change?;
@@ -256,10 +274,15 @@ pub fn weigh_series(mut verdict: Verdict, evidence: &SeriesEvidence) -> Verdict 
     ];
     let known = known.map(|(series, finding)| finding.as_ref().map(|found| (series, found)));
     let growing: Vec<_> = known
-        .into_iter()
+        .iter()
         .flatten()
+        .copied()
         .filter(|(_, finding)| finding.is_growing_to_the_end())
         .collect();
+    let is_late = |(_, finding): &(Series, &Finding)| {
+        matches!(finding.shaped.shape, SeriesShape::Lately { .. })
+    };
+    let lately = known.iter().flatten().any(is_late);
     let mut why: Vec<_> = growing
         .iter()
         .map(|(series, finding)| reasons::grows(*series, finding, evidence))
@@ -272,8 +295,10 @@ pub fn weigh_series(mut verdict: Verdict, evidence: &SeriesEvidence) -> Verdict 
     let before = verdict.state;
     if steady {
         verdict.state = verdict.state.max(State::Suspect);
-    } else if rests_on_bytes(&verdict) && (!growing.is_empty() || verdict.state == State::Suspect) {
-        // It grew with the load, or within what the collector allows.
+    } else if rests_on_bytes(&verdict)
+        && (!growing.is_empty() || lately || verdict.state == State::Suspect)
+    {
+        // It grew with the load, too lately, or within what the collector allows.
         verdict.state = State::Inconclusive;
     }
     if verdict.state == before {

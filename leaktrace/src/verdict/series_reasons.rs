@@ -1,10 +1,13 @@
 //! The sentences about the series of a whole process: findings in, words out.
 
-use super::series::{Finding, LoadEffect, SeriesEvidence};
+use super::series::{Finding, LoadEffect, LoadOf, SeriesEvidence};
 use crate::{
     display::{bytes, rate, seconds},
     model::{LoadChange, LoadDirection, PodGrowth, SeriesShape, Shaped, Slope, growth_per_pod},
 };
+
+/// What grows since then grows from the beginning.
+const SINCE_MIN_S: f64 = 2.0;
 
 /// A series that has sentences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,24 +72,28 @@ fn beside_load(effect: LoadEffect, evidence: &SeriesEvidence) -> String {
         }
         (LoadEffect::WithLoad, _, load) => format!(
             "; the load rose with it{}, so it may be what the work needs",
-            load.as_ref().map_or_else(String::new, times)
+            load.as_ref().map_or_else(String::new, |load| times(load, evidence.load_of))
         ),
         (LoadEffect::AtFlatLoad, _, Some(load)) if load.direction == LoadDirection::Rose => {
             format!(
                 "; the load rose{} at {}, but the growth went on after that",
-                times(&load),
+                times(&load, evidence.load_of),
                 seconds(load.at_s)
             )
         }
         (LoadEffect::AtFlatLoad, _, Some(load)) if load.direction == LoadDirection::Fell => {
-            format!("; the load fell{} meanwhile", times(&load))
+            format!("; the load fell{} meanwhile", times(&load, evidence.load_of))
         }
         (LoadEffect::AtFlatLoad, ..) => "; the load did not rise".to_owned(),
     }
 }
 
-fn times(load: &LoadChange) -> String {
-    load.ratio.map_or_else(String::new, |ratio| format!(" to {ratio:.1} times the CPU time"))
+fn times(load: &LoadChange, of: LoadOf) -> String {
+    let what = match of {
+        LoadOf::CpuTime => "CPU time",
+        LoadOf::Contexts => "contexts made per second",
+    };
+    load.ratio.map_or_else(String::new, |ratio| format!(" to {ratio:.1} times the {what}"))
 }
 
 /// What does not grow to the end although it moved, and the floor of the live heap.
@@ -152,6 +159,11 @@ pub fn shape(series: Series, shaped: &Shaped) -> String {
             series.figure(shaped.detectable_per_s())
         ),
         SeriesShape::Growing { since_s } => growing(series, shaped, since_s),
+        SeriesShape::Lately { since_s } => format!(
+            "{name} has grown by {moved} after {}, more than it moved before: too lately to say how it \
+             goes on; trace for longer",
+            seconds(since_s)
+        ),
         SeriesShape::Falling => format!("{name} shrank by {moved}"),
         SeriesShape::Restarted { at_s } => format!(
             "{name} fell at {} to near where it began (a restart, or one large release): the window \
@@ -163,13 +175,13 @@ pub fn shape(series: Series, shaped: &Shaped) -> String {
 
 fn growing(series: Series, shaped: &Shaped, since_s: f64) -> String {
     let (name, slope) = (series.name(), series.slope(shaped.slope));
-    match (&shaped.floor, since_s > 0.0) {
+    match (&shaped.floor, since_s > SINCE_MIN_S) {
         (Some(_), _) => format!(
             "the lowest points of {name} rise by {slope}, steadily to the end, under a swing of up and \
              down"
         ),
         (None, true) => format!(
-            "{name} grows by {slope}, steadily to the end, since a faster growth slowed down at {}",
+            "{name} grows by {slope}, steadily to the end, since about {}",
             seconds(since_s)
         ),
         (None, false) => format!("{name} grows by {slope}, steadily to the end"),

@@ -263,7 +263,7 @@ fn a_leak_that_goes_on_after_the_warm_up_is_suspect() {
         ..HONEST
     };
     let verdict = both.assert_states(State::NoLeak, State::Suspect);
-    assert_says(&verdict, "since a faster growth slowed down");
+    assert_says(&verdict, "steadily to the end, since about");
 }
 
 #[test]

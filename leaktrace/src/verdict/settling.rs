@@ -27,7 +27,7 @@ const NO_LEAK_WINDOW_MIN_S: f64 = 60.0;
 pub struct Goal {
     /// Contexts or goroutines per second.
     pub objects_per_s: f64,
-    /// Bytes of the anonymous RSS per second; none where they do not matter.
+    /// Bytes per second, of the Go heap or of memory beside it; none where they do not matter.
     pub bytes_per_s: Option<f64>,
 }
 
@@ -35,15 +35,16 @@ impl Goal {
     /// The contexts of kubernetes#139823 leak at 0.55 a second on its own node.
     pub const DEFAULT: Self = Self { objects_per_s: 0.5, bytes_per_s: None };
 
-    /// Whether a window with these floors would have shown such a leak. Where nothing is counted,
-    /// there is nothing to see.
+    /// Whether a window with these floors would have shown such a leak. Where no objects are counted,
+    /// only bytes can be asked for; goroutines that could not be judged leave the question open.
     fn is_reached(&self, verdict: &Verdict) -> bool {
         let objects = [verdict.floor_contexts_per_s, verdict.floor_goroutines_per_s];
         let seen = objects.into_iter().flatten().all(|floor| floor <= self.objects_per_s);
         let bytes = self
             .bytes_per_s
             .is_none_or(|goal| verdict.floor_bytes_per_s.is_some_and(|floor| floor <= goal));
-        seen && bytes && objects.iter().any(Option::is_some)
+        let anything = self.bytes_per_s.is_some() || objects.iter().any(Option::is_some);
+        seen && bytes && anything && !verdict.goroutines_untold
     }
 }
 
@@ -59,7 +60,7 @@ struct Answer {
 impl Answer {
     fn of(verdict: &Verdict) -> Self {
         let leak = |id, site: &SiteJudgement| {
-            let horizon_s = site.usual_lifetime_s.map_or(0.0, |_| site.horizon_s);
+            let horizon_s = if site.horizon_is_told { site.horizon_s } else { 0.0 };
             (site.state == SiteState::Leak).then_some((id, horizon_s))
         };
         let contexts = verdict.sites.iter().filter_map(|(id, site)| leak((*id, 0), site));
@@ -178,6 +179,8 @@ mod tests {
                     leaked: Some(Slope { per_s: 1.0, low: 0.9, high: 1.1 }),
                     horizon_s,
                     usual_lifetime_s: Some(horizon_s / 2.0),
+                    horizon_is_told: true,
+                    is_new: false,
                     old: 10,
                     never_released_ratio: 0.9,
                     leak_probability: 0.95,
@@ -195,6 +198,20 @@ mod tests {
     fn no_leak_takes_a_minute() {
         let says = |_| verdict(State::NoLeak, 0.95, 0.3);
         assert_eq!(settled_s(Goal::DEFAULT, says), Some(60.0));
+    }
+
+    #[test]
+    fn bytes_can_be_asked_for_where_nothing_is_counted() {
+        let goal = Goal { objects_per_s: 0.5, bytes_per_s: Some(100_000.0) };
+        let says = |window_s: f64| Verdict {
+            floor_contexts_per_s: None,
+            floor_bytes_per_s: Some(1e7 / window_s),
+            ..verdict(State::NoLeak, 0.95, 0.3)
+        };
+        assert_eq!(settled_s(goal, says), Some(100.0));
+        assert_eq!(settled_s(Goal::DEFAULT, says), None);
+        let untold = |window_s: f64| Verdict { goroutines_untold: true, ..says(window_s) };
+        assert_eq!(settled_s(goal, untold), None);
     }
 
     #[test]

@@ -5,15 +5,15 @@
 //! burst, a warm-up, or a set of contexts held from the start does not.
 
 use super::{
-    ages::{RELEASES_FOR_QUANTILE, horizon_s, timed_releases, usual_lifetime_s},
+    ages::{HORIZON_MIN_S, RELEASES_FOR_QUANTILE, horizon_s, timed_releases, usual_lifetime_s},
     odds::{Before, Outliving, leak_probability},
     parts::{Parts, interpolate},
-    past::{is_balanced, is_new, like_this_before_s},
+    past::{is_balanced, is_new, like_this_before_s, settled_s},
 };
 use crate::{
     model::{
         LifeCounts, Slope, bucket_ceiling_s, count_at_least, leak_rate, poisson_difference_noise,
-        poisson_mean_for_at_least, theil_sen, wilson_lower_bound,
+        theil_sen, wilson_lower_bound,
     },
     snapshot::{ContextKind, ContextNature, HoldingSample, SiteSample},
 };
@@ -25,7 +25,10 @@ const UNTOLD_GROWTHS: f64 = 2.0;
 /// Share of the window that must lie before the horizon for a floor from what is old.
 const FLOOR_WINDOW_RATIO: f64 = 0.5;
 /// Fewer old contexts than this prove nothing.
-pub const OLD_MIN: u32 = 8;
+const OLD_MIN: u32 = 8;
+/// At this mean at least [`OLD_MIN`] are old with 95 % probability, and enough of them are from the later
+/// half (`Parts::leave_lately`).
+pub const OLD_NEEDED: f64 = 15.8;
 /// From this share of proven collections on, the garbage collector is seen to free the site's
 /// contexts: nobody holds them.
 const COLLECTED_RATIO: f64 = 0.05;
@@ -143,6 +146,10 @@ pub struct SiteJudgement {
     pub horizon_s: f64,
     /// Age of the usual context at its release, a bound from above; none without releases.
     pub usual_lifetime_s: Option<f64>,
+    /// Releases tell the horizon; else it is a share of the window.
+    pub horizon_is_told: bool,
+    /// It was not like this for long before tracing began, or that is not known.
+    pub is_new: bool,
     /// Contexts older than the horizon, scaled when sampled.
     pub old: u64,
     /// Lower 95 % bound of the share of contexts past the horizon that are never released.
@@ -151,11 +158,11 @@ pub struct SiteJudgement {
     pub leak_probability: f64,
 }
 
-/// The rate at which a leak of this site would have been seen with 95 % probability, in tracked
-/// objects per second; where they usually live too long for the window, the fastest growth that the
-/// counts allow. None without either.
-pub fn floor_per_s(site: &SiteJudgement, window_s: f64) -> Option<f64> {
-    let needed = poisson_mean_for_at_least(OLD_MIN);
+/// The rate at which a leak of this site would have been seen with 95 % probability, in objects per
+/// second of which one in `sample_divisor` is tracked; where they usually live too long for the
+/// window, the fastest growth that the counts allow. None without either.
+pub fn floor_per_s(site: &SiteJudgement, window_s: f64, sample_divisor: u64) -> Option<f64> {
+    let needed = OLD_NEEDED * sample_divisor as f64;
     let effective_s = window_s - site.horizon_s;
     let is_told = matches!(site.state, SiteState::Clean | SiteState::Leak | SiteState::Stopped);
     if is_told && effective_s >= FLOOR_WINDOW_RATIO * window_s {
@@ -173,6 +180,11 @@ impl SiteJudgement {
     }
 }
 
+/// The floor of a site at which everything ends soon.
+pub fn least_floor_per_s(window_s: f64, sample_divisor: u64) -> f64 {
+    OLD_NEEDED * sample_divisor as f64 / (window_s - HORIZON_MIN_S).max(window_s / 2.0)
+}
+
 /// Judges one site.
 pub fn judge(site: &SiteEvidence<'_>) -> SiteJudgement {
     let usual_lifetime_s = usual_lifetime_s(site.latest);
@@ -186,6 +198,8 @@ pub fn judge(site: &SiteEvidence<'_>) -> SiteJudgement {
         leaked: None,
         horizon_s,
         usual_lifetime_s,
+        horizon_is_told: timed_releases(site.latest) >= RELEASES_FOR_QUANTILE,
+        is_new: is_new(site),
         old: old as u64 * site.sample_divisor,
         never_released_ratio: wilson_lower_bound(old, old + late_releases),
         leak_probability: leak_probability(&outliving(site, horizon_s)),
@@ -278,7 +292,7 @@ fn state(site: &SiteEvidence<'_>, judgement: &SiteJudgement, parts: &Parts, old:
     } else if !goes_on(site) {
         SiteState::Stopped
     } else if !parts.leave_throughout() {
-        SiteState::Recent
+        if ends_after_all(site, judgement, old) { SiteState::Clean } else { SiteState::Recent }
     } else if site.nature.kind == ContextKind::Timer {
         SiteState::BoundedByDeadline
     } else if judgement.never_released_ratio < never_released_needed(old) {
@@ -294,12 +308,22 @@ fn state(site: &SiteEvidence<'_>, judgement: &SiteJudgement, parts: &Parts, old:
     }
 }
 
-/// Whether the last third of the window has left survivors as the two before have, measured by
+/// Whether the old ones are of a tail whose others are seen to end: as many have ended so late as are
+/// left, at ages that none of these has reached.
+fn ends_after_all(site: &SiteEvidence<'_>, judgement: &SiteJudgement, old: f64) -> bool {
+    let lifetimes = &site.latest.lifetimes;
+    let longest_s = lifetimes.iter().rposition(|count| *count > 0).map_or(0.0, bucket_ceiling_s);
+    let first_s = site.births_s.iter().copied().reduce(f64::min).unwrap_or(site.window_s);
+    count_at_least(lifetimes, judgement.horizon_s) as f64 >= old
+        && site.window_s - first_s <= longest_s
+}
+
+/// Whether the last third of the window, but for what may be on its way to a usual end, has left survivors as the two before have, measured by
 /// their (lower) median ninth, so that what was kept once at the start does not count.
 fn goes_on(site: &SiteEvidence<'_>) -> bool {
-    let mut ninths = [0.0; 9];
-    for birth_s in site.births_s {
-        ninths[((birth_s / site.window_s * 9.0) as usize).min(8)] += 1.0;
+    let (mut ninths, settled_s) = ([0.0; 9], settled_s(site));
+    for birth_s in site.births_s.iter().filter(|birth_s| **birth_s < settled_s) {
+        ninths[((birth_s / settled_s * 9.0) as usize).min(8)] += 1.0;
     }
     let late: f64 = ninths[6..].iter().sum();
     ninths[..6].sort_by(f64::total_cmp);

@@ -336,3 +336,40 @@ fn a_pin_alone_proves_no_leak() {
     let honest = Site { holding, ..Site::new(60.0, steady(10.0, |_| 0.01)) };
     assert_eq!(honest.state(), SiteState::Clean);
 }
+
+/// Requests that are running just now are not kept: as many long lives end as begin.
+#[test]
+fn lives_in_flight_do_not_hide_that_older_ones_end() {
+    for window_s in [45.0, 60.0, 90.0, 120.0] {
+        let requests = (0..).map(|i| (f64::from(i) / 200.0, 0.2 + f64::from(i % 8) * 0.1));
+        let requests = requests.take_while(|(birth, _)| *birth < window_s);
+        let long = (0..).map(|i| (f64::from(i) * 2.0, 300.0));
+        let both: Vec<_> =
+            requests.chain(long.take_while(|(birth, _)| *birth < window_s)).collect();
+        let site = Site { past: Some((30.0 * 86_400.0, 0.5)), ..Site::new(window_s, both) };
+        assert_ne!(site.state(), SiteState::Leak, "{window_s} s");
+    }
+}
+
+/// One in 160 lives for 30 to 60 s: however long it is watched, that is no leak and nothing new.
+#[test]
+fn a_rare_long_tail_that_ends_is_clean_in_a_long_window() {
+    let lives = |i: usize| if i.is_multiple_of(160) { 30.0 + (i / 160 % 31) as f64 } else { 0.01 };
+    assert_eq!(Site::new(600.0, steady(50.0, lives)).state(), SiteState::Clean);
+}
+
+/// The mean at the floor against what a leak must leave: 8 in all, and 4 of the later half.
+#[test]
+fn a_leak_at_the_floor_is_seen_in_19_cases_of_20() {
+    let half = super::OLD_NEEDED / 2.0;
+    let mut weights = vec![(-half).exp()];
+    for count in 1..60 {
+        weights.push(weights[count - 1] * half / count as f64);
+    }
+    let seen: f64 = (0..60)
+        .flat_map(|early| (4..60).map(move |late| (early, late)))
+        .filter(|(early, late)| early + late >= 8)
+        .map(|(early, late)| weights[early] * weights[late])
+        .sum();
+    assert!((0.95..0.96).contains(&seen), "{seen}");
+}
