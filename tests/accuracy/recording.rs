@@ -75,9 +75,12 @@ struct Goroutines {
     at_s: f64,
     live: u64,
     newest_id: u64,
-    /// Live, stack bytes, started, ended, ended of those before; lifetimes by bucket.
-    sites: Vec<([u64; 2], [u64; 5], Vec<(u8, u64)>)>,
+    sites: Vec<GoroutineSite>,
 }
+
+/// Which; live, stack bytes, started, ended, ended of those before; lifetimes by bucket.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct GoroutineSite([u64; 2], [u64; 5], Vec<(u8, u64)>);
 
 /// Held, until a deadline, kept, unheld, freed, unknown; the holder's address and children; bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -301,7 +304,8 @@ fn last_goroutines(history: &History) -> Option<Goroutines> {
     let site = |(site, series): (&Creation, &GoroutineSeries)| {
         let GoroutineSiteSample { live, stack_bytes, started, ended, ended_before, ref lifetimes } =
             series.latest;
-        (pair(*site), [live, stack_bytes, started, ended, ended_before], sparse(lifetimes))
+        let counts = [live, stack_bytes, started, ended, ended_before];
+        GoroutineSite(pair(*site), counts, sparse(lifetimes))
     };
     let mut sites: Vec<_> = known.sites().iter().map(site).collect();
     sites.sort_unstable();
@@ -315,7 +319,7 @@ fn last_goroutines(history: &History) -> Option<Goroutines> {
 
 impl Goroutines {
     fn sample(&self) -> GoroutineSample {
-        let site = |(site, counts, lifetimes): &([u64; 2], [u64; 5], Vec<(u8, u64)>)| {
+        let site = |GoroutineSite(site, counts, lifetimes): &GoroutineSite| {
             let [live, stack_bytes, started, ended, ended_before] = *counts;
             let lifetimes = dense(lifetimes);
             let sample =
