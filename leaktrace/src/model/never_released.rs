@@ -49,7 +49,8 @@ pub struct NeverReleased {
     pub followed_up: bool,
 }
 
-/// Objects per second with a 95 % interval.
+/// Objects per second on average over a window, with a 95 % interval of how many there were; it is no
+/// interval of what another window would have.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Rate {
     /// The estimate.
@@ -157,7 +158,9 @@ impl LifeCounts<'_> {
         after.sum::<f64>() / all
     }
 
-    /// See [`super::Survival::follow_up_p`]; here the time that was watched is the window, and
+    /// Whether lives that end have not outlived what was seen: those that ended late, in as long a time
+    /// before the last end as was watched after it, tell (R. A. Maller and S. Zhou, "Estimating the
+    /// proportion of immunes in a censored sample", Biometrika 79, 1992). Here that is the window, and
     /// ends are known by their buckets only. The last of d ends that lie anywhere between two
     /// powers of two is expected near the upper one for many and anywhere for one, which is taken
     /// for the earliest.

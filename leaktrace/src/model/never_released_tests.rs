@@ -5,7 +5,8 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Exp, LogNormal};
 
-use super::{LifeCounts, leak_rate, never_released_share};
+use super::{LifeCounts, bucket_ceiling_s, leak_rate, never_released_share};
+use crate::model::survival::{Life, Survival};
 
 const WINDOW_S: f64 = 60.0;
 
@@ -139,4 +140,20 @@ fn lives_as_long_as_the_window_have_no_leak_rate() {
     });
     let told = told.count();
     assert!(told <= 3, "{told} of 300");
+}
+
+/// Where ages are known exactly and were watched long enough, it is the plateau of Kaplan and Meier.
+#[test]
+fn the_share_is_that_of_kaplan_and_meier_on_exact_ages() {
+    for (seed, keep) in [(1, 4), (2, 10), (3, 3)] {
+        let window = Window::new(seed, 50.0, keep, Lifetime::Exponential(1.0));
+        let told = never_released_share(&window.counts()).unwrap().share;
+        let living = window.births_s.iter().map(|birth_s| Life::new(WINDOW_S - birth_s, false));
+        let ended = window.ended.iter().enumerate().flat_map(|(bucket, count)| {
+            vec![Life::new(bucket_ceiling_s(bucket), true); *count as usize]
+        });
+        let plateau = Survival::of(&living.chain(ended).collect::<Vec<_>>()).plateau();
+        assert!((told.ratio - plateau.ratio).abs() < 0.03, "{told:?} against {plateau:?}");
+        assert!(told.low <= plateau.high && plateau.low <= told.high, "{told:?}, {plateau:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Bounds on rates and shares from counts.
 
-use statrs::distribution::{Beta, ChiSquared, ContinuousCDF, Normal};
+use statrs::distribution::{Beta, ContinuousCDF, Normal};
 
 /// One-sided 95 % quantile of the normal distribution.
 const Z_95_ONE_SIDED: f64 = 1.644_854;
@@ -54,23 +54,6 @@ pub fn exact_share(hits: f64, trials: f64) -> Share {
     }
 }
 
-/// The Poisson mean at which at least `n` events are seen with 95 % probability: the rate that
-/// a window would surely have shown. Exact: half the chi-squared quantile with 2n degrees of
-/// freedom (F. Garwood, "Fiducial limits for the Poisson distribution", Biometrika 28 (1936)).
-pub fn poisson_mean_for_at_least(n: u32) -> f64 {
-    half_chi_squared(2.0 * f64::from(n), 0.95)
-}
-
-/// The exact 95 % interval of the mean of a Poisson variable that came out as `n` (Garwood 1936).
-pub fn poisson_interval(n: f64) -> [f64; 2] {
-    [half_chi_squared(2.0 * n, TAIL_95), half_chi_squared(2.0 * n + 2.0, 1.0 - TAIL_95)]
-}
-
-/// Half the quantile; 0 without a degree of freedom.
-fn half_chi_squared(freedom: f64, p: f64) -> f64 {
-    ChiSquared::new(freedom).map_or(0.0, |chi_squared| chi_squared.inverse_cdf(p) / 2.0)
-}
-
 /// By how much two counts may differ by chance alone when both have the same mean, with 95 %
 /// probability: the difference of two Poisson counts has the sum of both as its variance.
 pub fn poisson_difference_noise(one: f64, other: f64) -> f64 {
@@ -79,7 +62,7 @@ pub fn poisson_difference_noise(one: f64, other: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{exact_share, poisson_mean_for_at_least, wilson_lower_bound};
+    use super::{exact_share, wilson_lower_bound};
 
     #[test]
     fn wilson_bound_agrees_with_published_values() {
@@ -87,21 +70,6 @@ mod tests {
         assert!((wilson_lower_bound(10.0, 10.0) - 0.787).abs() < 1e-3);
         assert!((wilson_lower_bound(50.0, 100.0) - 0.419).abs() < 1e-3);
         assert_eq!(wilson_lower_bound(0.0, 0.0), 0.0);
-    }
-
-    #[test]
-    fn at_the_given_mean_fewer_events_are_seen_in_one_case_of_twenty() {
-        for n in [1u32, 2, 8, 30] {
-            let mean = poisson_mean_for_at_least(n);
-            let mut term = (-mean).exp();
-            let mut fewer = term;
-            for k in 1..n {
-                term *= mean / f64::from(k);
-                fewer += term;
-            }
-            assert!((fewer - 0.05).abs() < 1e-6, "n {n}: mean {mean}, P {fewer}");
-        }
-        assert_eq!(poisson_mean_for_at_least(0), 0.0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How long things live when many still do: ages and ends in, the share that lives on out.
 //!
-//! Non-goals: lifetimes known to a factor of two only, for which see `never_released`.
+//! What `never_released` is compared with where ages are known exactly. Non-goals: lifetimes known to a
+//! factor of two only.
 
 use super::{Share, proportion::exact_share};
 
@@ -72,7 +73,8 @@ impl Survival {
             while let Some(life) = gone.next_if(|life| life.age_s < age_s) {
                 left += life.weight;
             }
-            let at_risk = entered.below(age_s) - left;
+            // What ends at birth was there to end.
+            let at_risk = entered.below(age_s.max(f64::MIN_POSITIVE)) - left;
             ratio *= (1.0 - ends / at_risk).max(0.0);
             greenwood += ends / (at_risk * (at_risk - ends));
             let share = log_log(ratio, greenwood, survival.lives);
@@ -89,23 +91,12 @@ impl Survival {
     }
 
     /// The share that never ended as far as was seen: the level at the greatest age. It is the
-    /// share that never ends only if [`Self::follow_up_p`] is small. Its product with the number of
+    /// share that never ends only if lives that end were watched long enough. Its product with the number of
     /// lives is the sum over the survivors of S(oldest) / S(age), a young one counting with the
     /// chance that it is one of those: B. Efron, "The two sample problem with censored data",
     /// Proc. 5th Berkeley Symp. 4 (1967).
     pub fn plateau(&self) -> Share {
         self.at(f64::INFINITY)
-    }
-
-    /// How probable it is that lives which end have outlived what was seen: those that ended late,
-    /// in as long a time before the last end as was watched after it, tell. None without an end.
-    /// R. A. Maller and S. Zhou, "Estimating the proportion of immunes in a censored sample",
-    /// Biometrika 79 (1992).
-    pub fn follow_up_p(&self) -> Option<f64> {
-        let last_s = self.ended.last()?.0;
-        let from_s = 2.0 * last_s - self.oldest_s;
-        let late: f64 = self.ended.iter().filter(|end| end.0 > from_s).map(|end| end.1).sum();
-        Some((1.0 - late / self.lives).max(0.0).powf(self.lives))
     }
 }
 

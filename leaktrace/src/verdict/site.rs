@@ -140,7 +140,8 @@ pub struct SiteJudgement {
     pub state: SiteState,
     /// Growth of the outstanding contexts per second: the slope of their number.
     pub growth: Option<Slope>,
-    /// How many more every second are never released, of a site that leaks.
+    /// How many more every second are never released, of a site that leaks: counted, on average over
+    /// the window; the interval is of who is one of them, not of windows to come.
     pub leaked: Option<Slope>,
     /// Age in seconds from which a context is old.
     pub horizon_s: f64,
