@@ -15,6 +15,8 @@ const COHORT_MIN: f64 = 4.0;
 /// Releases past the horizon, as a share of the survivors there, up to which the latter are a
 /// plateau whatever their follow-up.
 const LATE_RATIO: f64 = 0.05;
+/// The places of ends within their buckets may matter so much, as a share of the leaked.
+const BUCKETS_ERROR_MAX: f64 = 0.05;
 /// The follow-up is taken for sufficient below this probability of the contrary.
 const FOLLOW_UP_P: f64 = 0.05;
 
@@ -91,28 +93,39 @@ pub fn never_released_share(counts: &LifeCounts<'_>) -> Option<NeverReleased> {
     Some(best.told(counts))
 }
 
-/// How many objects of the window will never be released, per second: each survivor counts with the
-/// chance that it is one of those at its age, by Bayes' rule from [`never_released_share`] and the ages
-/// that the others reach. (With S for the survival of all that is B. Efron's self-consistent S(inf)/S(age),
-/// "The two sample problem with censored data", Proc. 5th Berkeley Symp. 4, 1967.) Thus old ones are
-/// counted and not estimated, however the load changes. None where the share can't be told, or where
-/// releases come so late that more must be expected.
+/// How many objects of the window will never be released, per second. None where
+/// [`never_released_share`] can't be told, or where releases come so late that more must be expected.
+///
+/// Each survivor counts with the chance that it is one of those at its age, by Bayes' rule from the share
+/// and the ages that the others reach. (With S for the survival of all that is B. Efron's
+/// self-consistent S(inf)/S(age), "The two sample problem with censored data", Proc. 5th Berkeley Symp.
+/// 4, 1967.) Thus old ones are counted and not estimated, however the load changes. Where that hangs on
+/// the places of ends within a bucket of the histogram, the share of all that were made is taken.
 pub fn leak_rate(counts: &LifeCounts<'_>) -> Option<Rate> {
     let told = never_released_share(counts)?;
     let any_ended = counts.ended.iter().any(|count| *count > 0);
     if any_ended && !told.followed_up {
         return None;
     }
-    let ages_s = counts.births_s.iter().map(|birth_s| counts.window_s - birth_s);
-    let others: Vec<f64> = ages_s.map(|age_s| counts.ended_after(age_s)).collect();
-    let chances = |share: f64| others.iter().map(move |others| chance(share, *others));
-    let per_s = |leaked: f64| (leaked * counts.each / counts.window_s).max(0.0);
     let Share { ratio, low, high } = told.share;
+    let [evenly, at_most] = [Within::Evenly, Within::ToTheEnd].map(|within| {
+        let ages_s = counts.births_s.iter().map(|birth_s| counts.window_s - birth_s);
+        ages_s.map(|age_s| counts.ended_after(age_s, within)).collect::<Vec<f64>>()
+    });
+    let chances = |share: f64| evenly.iter().map(move |others| chance(share, *others));
+    let leaked: f64 = chances(ratio).sum();
+    let least: f64 = at_most.iter().map(|others| chance(ratio, *others)).sum();
+    if least < (1.0 - BUCKETS_ERROR_MAX) * leaked {
+        let made_per_s = counts.created.last()?.1 / counts.window_s;
+        let [per_s, low, high] = [ratio, low, high].map(|share| share * made_per_s);
+        return Some(Rate { per_s, low, high });
+    }
+    let per_s = |leaked: f64| (leaked * counts.each / counts.window_s).max(0.0);
     // Whether each is one of them is left to chance, and one may be on its way.
     let variance: f64 = chances(ratio).map(|chance| chance * (1.0 - chance)).sum();
     let spread = Z_95 * variance.sqrt() + 1.0;
     Some(Rate {
-        per_s: per_s(chances(ratio).sum()),
+        per_s: per_s(leaked),
         low: per_s(chances(low).sum::<f64>() - spread),
         high: per_s(chances(high).sum::<f64>() + spread),
     })
@@ -123,6 +136,15 @@ pub fn leak_rate(counts: &LifeCounts<'_>) -> Option<Rate> {
 fn chance(share: f64, others: f64) -> f64 {
     let all = share + (1.0 - share) * others;
     if all > 0.0 { share / all } else { 0.0 }
+}
+
+/// Where in a bucket of the histogram lives end.
+#[derive(Debug, Clone, Copy)]
+enum Within {
+    /// All over it.
+    Evenly,
+    /// All at its end.
+    ToTheEnd,
 }
 
 impl LifeCounts<'_> {
@@ -146,14 +168,18 @@ impl LifeCounts<'_> {
         ((cohort - seen) / seen.max(1.0)).max(0.0)
     }
 
-    /// The share of what was released that had got older than this; within a bucket, evenly.
-    fn ended_after(&self, age_s: f64) -> f64 {
+    /// The share of what was released that had got older than this.
+    fn ended_after(&self, age_s: f64, within: Within) -> f64 {
         let all = self.ended.iter().sum::<u64>().max(1) as f64;
         let buckets = self.ended.iter().enumerate().filter(|(_, ends)| **ends > 0);
         let after = buckets.map(|(bucket, ends)| {
             let floor_s = bucket.checked_sub(1).map_or(0.0, bucket_ceiling_s);
-            let ceiling_s = bucket_ceiling_s(bucket);
-            *ends as f64 * ((ceiling_s - age_s) / (ceiling_s - floor_s)).clamp(0.0, 1.0)
+            let left_s = bucket_ceiling_s(bucket) - age_s;
+            let share = match within {
+                Within::Evenly => left_s / (bucket_ceiling_s(bucket) - floor_s),
+                Within::ToTheEnd => left_s.signum(),
+            };
+            *ends as f64 * share.clamp(0.0, 1.0)
         });
         after.sum::<f64>() / all
     }

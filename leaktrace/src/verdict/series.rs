@@ -290,17 +290,16 @@ pub fn weigh_series(mut verdict: Verdict, evidence: &SeriesEvidence) -> Verdict 
     why.extend(reasons::settled(evidence));
     why.extend(reasons::beside(evidence));
     let long = evidence.window_s >= SUSPECT_WINDOW_MIN_S;
-    let steady =
-        long && growing.iter().any(|(_, finding)| finding.load != Some(LoadEffect::WithLoad));
+    let unexplained = growing.iter().any(|(_, finding)| finding.load != Some(LoadEffect::WithLoad));
     let before = verdict.state;
-    if steady {
-        verdict.state = verdict.state.max(State::Suspect);
-    } else if rests_on_bytes(&verdict)
-        && (!growing.is_empty() || lately || verdict.state == State::Suspect)
-    {
-        // It grew with the load, too lately, or within what the collector allows.
-        verdict.state = State::Inconclusive;
-    }
+    verdict.state = match before {
+        _ if long && unexplained => before.max(State::Suspect),
+        // It grew with the load, too lately or for too short a time,
+        State::NoLeak if lately || !growing.is_empty() => State::Inconclusive,
+        // or within what the collector allows.
+        State::Suspect if rests_on_bytes(&verdict) && !unexplained => State::Inconclusive,
+        _ => before,
+    };
     if verdict.state == before {
         verdict.reasons.extend(why);
     } else {
@@ -310,13 +309,12 @@ pub fn weigh_series(mut verdict: Verdict, evidence: &SeriesEvidence) -> Verdict 
     verdict
 }
 
-/// Whether no site supports the verdict: it is "no leak", or suspect for the growth of bytes alone.
+/// Whether no site supports a suspicion.
 fn rests_on_bytes(verdict: &Verdict) -> bool {
     let mut sites = verdict.sites.iter().map(|(_, site)| site.state);
     let mut goroutines = verdict.goroutines.iter().map(|(_, site)| site.state);
     let clean = |state| matches!(state, SiteState::Clean | SiteState::Collectable);
-    verdict.state == State::NoLeak
-        || verdict.state == State::Suspect && sites.all(clean) && goroutines.all(clean)
+    sites.all(clean) && goroutines.all(clean)
 }
 
 #[cfg(test)]
