@@ -25,6 +25,8 @@ const READINGS_MIN: usize = 5;
 const COVERED_RATIO: f64 = 0.9;
 /// From this share of goroutines that could not be read on, nothing is claimed.
 const LOST_RATIO_MAX: f64 = 0.01;
+/// The last third of the window must have left at least this share of what a third leaves on average.
+const GOING_ON_RATIO: f64 = 0.3;
 /// Leaks that have a sentence each: there may be as many as there are `go` statements.
 const NAMED_MAX: usize = 3;
 
@@ -200,11 +202,23 @@ fn judge_site(
         window_s: evidence.window_s,
     });
     let grows = judgement.growth.is_some_and(|growth| growth.low > 0.0);
-    // Of goroutines also the old ones are counted.
-    if judgement.state == SiteState::Balanced && !grows {
-        judgement.state = SiteState::Clean;
+    match judgement.state {
+        SiteState::Leak | SiteState::NeverReleased if !goes_on(evidence, births_s) => {
+            judgement.state = SiteState::Stopped;
+        }
+        // Of goroutines also the old ones are counted.
+        SiteState::Balanced if !grows => judgement.state = SiteState::Clean,
+        _ => {}
     }
     judgement
+}
+
+/// Whether the last third of the window has left survivors as the others have: those that were there at
+/// first, which may be many at once, are not among them.
+fn goes_on(evidence: &GoroutineEvidence<'_>, births_s: &[f64]) -> bool {
+    let late_s = 2.0 / 3.0 * evidence.window_s;
+    let late = births_s.iter().filter(|birth_s| **birth_s >= late_s).count();
+    late as f64 >= GOING_ON_RATIO * births_s.len() as f64 / 3.0
 }
 
 /// The rate at which any site would have been seen to leak with 95 % probability.

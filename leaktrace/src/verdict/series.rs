@@ -294,8 +294,8 @@ pub fn weigh_series(mut verdict: Verdict, evidence: &SeriesEvidence) -> Verdict 
     let before = verdict.state;
     verdict.state = match before {
         _ if long && unexplained => before.max(State::Suspect),
-        // It grew with the load, too lately or for too short a time,
-        State::NoLeak if lately || !growing.is_empty() => State::Inconclusive,
+        // It grew with the load, or too lately,
+        State::NoLeak if long && (lately || !growing.is_empty()) => State::Inconclusive,
         // or within what the collector allows.
         State::Suspect if rests_on_bytes(&verdict) && !unexplained => State::Inconclusive,
         _ => before,
