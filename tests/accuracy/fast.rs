@@ -19,11 +19,11 @@ use leaktrace::{
 use super::{
     counting::{Contexts, makes_contexts, site},
     heap::{Memory, STACK_BYTES},
-    outcome::{How, Outcome, Said},
+    outcome::{How, Outcome},
     scenario::{Scenario, What},
     schedule::{Event, schedule},
     timeline::{Happening, Timeline},
-    truth::{Called, Floors, compare},
+    truth::{Called, Judged},
 };
 
 /// How often a trace without `--duration` reads.
@@ -54,7 +54,15 @@ pub fn run(scenario: &Scenario) -> Run {
         let verdict = program.judge();
         let is_settled = settling.observe(now_s, &verdict);
         if is_settled || now_s >= end_s {
-            let outcome = outcome(scenario, &events, &verdict, (now_s, is_settled));
+            let (called, ended) = (called(&verdict), (now_s, is_settled));
+            let judged = Judged {
+                scenario,
+                events: &events,
+                verdict: &verdict,
+                called: (&called, 0),
+                ended,
+            };
+            let outcome = judged.outcome(How::Simulated);
             return Run { outcome, reasons: verdict.reasons };
         }
         now_s = (now_s + INTERVAL_S).min(end_s);
@@ -189,15 +197,6 @@ impl<'e> Program<'e> {
     }
 }
 
-const fn said(state: State) -> Said {
-    match state {
-        State::Leak => Said::Leak,
-        State::Suspect => Said::Suspect,
-        State::NoLeak => Said::NoLeak,
-        State::Inconclusive => Said::Inconclusive,
-    }
-}
-
 /// The parts that a verdict calls leaks; only a verdict that says leak calls any so.
 fn called(verdict: &Verdict) -> Vec<Called> {
     if verdict.state != State::Leak {
@@ -214,38 +213,6 @@ fn called(verdict: &Verdict) -> Vec<Called> {
     let goroutines = goroutines
         .filter_map(|(Creation { creator_pc, .. }, judgement)| call(*creator_pc, judgement));
     contexts.chain(goroutines).collect()
-}
-
-fn outcome(
-    scenario: &Scenario,
-    events: &[Event],
-    verdict: &Verdict,
-    (ended_s, is_settled): (f64, bool),
-) -> Outcome {
-    let said = said(verdict.state);
-    let floors = Floors {
-        contexts_per_s: verdict.floor_contexts_per_s,
-        goroutines_per_s: verdict.floor_goroutines_per_s,
-        bytes_per_s: verdict.floor_bytes_per_s,
-    };
-    let compared = compare(scenario, events, ended_s, (said, &called(verdict), floors));
-    Outcome {
-        name: scenario.name.clone(),
-        how: How::Simulated,
-        is_leaky: scenario.is_leaky(),
-        is_counted: scenario.is_counted(),
-        leaked_per_s: compared.leaked_per_s,
-        said,
-        confidence: verdict.confidence_ratio,
-        ended_s,
-        is_settled,
-        floor_per_s: compared.floor_per_s,
-        found: compared.found,
-        found_above: compared.found_above,
-        missed: compared.missed,
-        accused: compared.accused,
-        rate_error: compared.rate_error,
-    }
 }
 
 #[cfg(test)]

@@ -26,12 +26,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     live::{Live, live_schedule},
     live_blame::Blame,
-    outcome::{How, Outcome, Said},
+    outcome::{How, Outcome},
     player::Player,
     recording::{Recording, read, write},
     scenario::Scenario,
     schedule::Event,
-    truth::{Called, Floors, compare},
+    truth::{Called, Judged},
 };
 
 /// Nothing is ever settled for somebody who wants to see this.
@@ -82,36 +82,15 @@ pub fn replay(recorded: &Recorded) -> Outcome {
             break;
         }
     }
-    recorded.outcome(&verdict, history.duration_s(), settled)
+    recorded.outcome(&verdict, (history.duration_s(), settled))
 }
 
 impl Recorded {
-    fn outcome(&self, verdict: &Verdict, ended_s: f64, is_settled: bool) -> Outcome {
-        let said = said(verdict.state);
+    fn outcome(&self, verdict: &Verdict, ended: (f64, bool)) -> Outcome {
+        let (scenario, events) = (&self.scenario, &self.events());
         let (called, strangers) = self.called(verdict);
-        let floors = Floors {
-            contexts_per_s: verdict.floor_contexts_per_s,
-            goroutines_per_s: verdict.floor_goroutines_per_s,
-            bytes_per_s: verdict.floor_bytes_per_s,
-        };
-        let compared = compare(&self.scenario, &self.events(), ended_s, (said, &called, floors));
-        Outcome {
-            name: self.scenario.name.clone(),
-            how: How::Recorded,
-            is_leaky: self.scenario.is_leaky(),
-            is_counted: self.scenario.is_counted(),
-            leaked_per_s: compared.leaked_per_s,
-            said,
-            confidence: verdict.confidence_ratio,
-            ended_s,
-            is_settled,
-            floor_per_s: compared.floor_per_s,
-            found: compared.found,
-            found_above: compared.found_above,
-            missed: compared.missed,
-            accused: compared.accused + strangers,
-            rate_error: compared.rate_error,
-        }
+        let judged = Judged { scenario, events, verdict, called: (&called, strangers), ended };
+        judged.outcome(How::Recorded)
     }
 
     /// What was forgotten, as far as a comparison asks.
@@ -145,15 +124,6 @@ impl Recorded {
             }
         }
         (called, strangers)
-    }
-}
-
-const fn said(state: State) -> Said {
-    match state {
-        State::Leak => Said::Leak,
-        State::Suspect => Said::Suspect,
-        State::NoLeak => Said::NoLeak,
-        State::Inconclusive => Said::Inconclusive,
     }
 }
 

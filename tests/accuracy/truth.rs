@@ -1,7 +1,9 @@
 //! What was said against what is: judgements of parts in, the figures of an outcome out.
 
+use leaktrace::verdict::{State, Verdict};
+
 use super::{
-    outcome::Said,
+    outcome::{How, Outcome, Said},
     scenario::{Part, Scenario, What},
     schedule::{Event, forgotten_in},
 };
@@ -58,6 +60,58 @@ impl Floors {
                 self.bytes_per_s.map(|bytes| bytes / part.payload_bytes.max(1) as f64)
             }
         }
+    }
+}
+
+/// A verdict on a scenario that is judged within this program.
+#[derive(Debug, Clone, Copy)]
+pub struct Judged<'a> {
+    pub scenario: &'a Scenario,
+    pub events: &'a [Event],
+    pub verdict: &'a Verdict,
+    /// Parts that it calls leaks, and how many places that are no part's.
+    pub called: (&'a [Called], usize),
+    /// When it was made, and whether it had settled.
+    pub ended: (f64, bool),
+}
+
+impl Judged<'_> {
+    /// What it was worth.
+    pub fn outcome(&self, how: How) -> Outcome {
+        let Self { scenario, verdict, called: (called, strangers), ended, .. } = *self;
+        let (said, (ended_s, is_settled)) = (said(verdict.state), ended);
+        let floors = Floors {
+            contexts_per_s: verdict.floor_contexts_per_s,
+            goroutines_per_s: verdict.floor_goroutines_per_s,
+            bytes_per_s: verdict.floor_bytes_per_s,
+        };
+        let compared = compare(scenario, self.events, ended_s, (said, called, floors));
+        Outcome {
+            name: scenario.name.clone(),
+            how,
+            is_leaky: scenario.is_leaky(),
+            is_counted: scenario.is_counted(),
+            leaked_per_s: compared.leaked_per_s,
+            said,
+            confidence: verdict.confidence_ratio,
+            ended_s,
+            is_settled,
+            floor_per_s: compared.floor_per_s,
+            found: compared.found,
+            found_above: compared.found_above,
+            missed: compared.missed,
+            accused: compared.accused + strangers,
+            rate_error: compared.rate_error,
+        }
+    }
+}
+
+const fn said(state: State) -> Said {
+    match state {
+        State::Leak => Said::Leak,
+        State::Suspect => Said::Suspect,
+        State::NoLeak => Said::NoLeak,
+        State::Inconclusive => Said::Inconclusive,
     }
 }
 
