@@ -5,10 +5,12 @@
 
 mod support;
 
+use std::collections::HashSet;
+
 use leaktrace::{
     memory::{
         ContextReader, ContextType, Holding, Runtime, Standing, Types, child_count, contains_child,
-        find_holders, gc_cycles, visit_children,
+        find_holders, gc_cycles, visit_children, with_cancel_funcs,
     },
     session::{Executable, Look},
 };
@@ -88,6 +90,21 @@ fn every_context_is_held_as_the_program_made_it() {
         }
         check_others(inspected, &reader);
         check_children(inspected, &runtime, &types);
+    });
+}
+
+/// The program has the functions of exactly those that it can still cancel, wherever it keeps them.
+#[test]
+fn cancel_functions_are_found_as_long_as_the_program_has_them() {
+    for_all(|inspected| {
+        let (runtime, types) = (inspected.look.runtime(), inspected.executable.types().unwrap());
+        let reader = ContextReader::new(&runtime, &types).unwrap();
+        let [callable, forgotten]: [HashSet<u64>; 2] =
+            ["callable", "forgotten"].map(|group| inspected.addresses(group).into_iter().collect());
+        assert_eq!((callable.len(), forgotten.len()), (96, 64), "{}", inspected.name);
+        let asked = callable.union(&forgotten).copied().collect();
+        let found = with_cancel_funcs(&reader, &asked, &|| true).unwrap();
+        assert_eq!(found, Some(callable), "{}", inspected.name);
     });
 }
 
@@ -181,9 +198,13 @@ fn what_leaked_before_anybody_looked_is_found() {
         assert!(found.complete && found.spans_seen == found.spans, "{context}");
         let first = &found.top[0];
         assert_eq!((first.address, first.children), (inspected.root(), CHILDREN + OTHER_CHILDREN));
-        assert_eq!((found.top[1].address, found.top[1].children), (inspected.holders("few")[0], 8));
-        // The root, and the 200 of the chain.
-        assert!((201..=230).contains(&found.with_children), "{context}");
+        let next = [(1, "forgotten", 160), (2, "few", 8)];
+        for (place, group, children) in next {
+            let found = (found.top[place].address, found.top[place].children);
+            assert_eq!(found, (inspected.holders(group)[0], children), "{context}");
+        }
+        // The root, the 200 of the chain, and the parent of those with functions.
+        assert!((202..=230).contains(&found.with_children), "{context}");
         let cut = find_holders(&runtime, &types, &|| false).unwrap();
         assert!(!cut.complete && cut.spans_seen == 0 && cut.top.is_empty());
     });
@@ -246,6 +267,10 @@ fn a_leak_is_pinned(build: &str) {
     let reasons = report["verdict"]["reasons"].to_string();
     assert!(reasons.contains("looked at are held, most by the *context."), "{reasons}");
     assert!(!reasons.contains("pinned: unknown"), "{reasons}");
+    // Each pod keeps the function of its newest context, which has not seen two collections.
+    assert!(reasons.contains("the program has lost the cancel function"), "{reasons}");
+    let lost = |site: &Value| site["holding"]["cancel_func_lost"].as_u64().unwrap();
+    assert!(sites.iter().any(|site| lost(site) >= 32), "{build}: {sites:#?}");
 }
 
 fn what_nobody_holds_is_not_pinned(build: &str) {

@@ -98,7 +98,8 @@ fn named(frames: Vec<Frame>, kind: ContextKind, parent: ContextParent) -> NamedS
     let families = Families::built_in();
     let found = families.match_context(&frames).into_iter();
     let advice = found.map(|family| family.advice(program)).collect();
-    NamedSite { frames, nature: ContextNature { kind, parent }, parent_type, advice }
+    let nature = ContextNature { kind, parent, gives_cancel_func: kind != ContextKind::AfterFunc };
+    NamedSite { frames, nature, parent_type, advice }
 }
 
 fn names() -> HashMap<u64, NamedSite> {

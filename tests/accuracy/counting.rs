@@ -229,7 +229,7 @@ const fn nature(what: What) -> ContextNature {
         What::Unheld => ContextParent::Uncancellable,
         _ => ContextParent::Cancellable,
     };
-    ContextNature { kind, parent }
+    ContextNature { kind, parent, gives_cancel_func: false }
 }
 
 #[cfg(test)]

@@ -87,6 +87,9 @@ struct GoroutineSite([u64; 2], [u64; 5], Vec<(u8, u64)>);
 struct Holding {
     counts: [u64; 6],
     holder: Option<[u64; 2]>,
+    /// Cancel functions lost, left.
+    #[serde(default)]
+    funcs: [u64; 2],
     retained_bytes: Option<u64>,
     reached_bytes: Option<u64>,
 }
@@ -235,7 +238,7 @@ const fn creation([creator_pc, start_pc]: [u64; 2]) -> Creation {
     Creation { creator_pc, start_pc }
 }
 
-const fn nature_of([kind, parent]: [u8; 2]) -> ContextNature {
+fn nature_of([kind, parent]: [u8; 2]) -> ContextNature {
     let kind = match kind {
         0 => ContextKind::Cancel,
         1 => ContextKind::Timer,
@@ -246,7 +249,7 @@ const fn nature_of([kind, parent]: [u8; 2]) -> ContextNature {
         1 => ContextParent::Cancellable,
         _ => ContextParent::Uncancellable,
     };
-    ContextNature { kind, parent }
+    ContextNature { kind, parent, ..ContextNature::default() }
 }
 
 fn sparse(lifetimes: &[u64]) -> Vec<(u8, u64)> {
@@ -342,6 +345,7 @@ impl Holding {
         Self {
             counts: [held, until_deadline, kept, unheld, freed, unknown],
             holder: sample.holder.as_ref().map(|holder| [holder.address, holder.children]),
+            funcs: [sample.func_lost, sample.func_left],
             retained_bytes: sample.retained_bytes,
             reached_bytes: sample.reached_bytes,
         }
@@ -349,6 +353,7 @@ impl Holding {
 
     fn sample(&self) -> HoldingSample {
         let [held, until_deadline, kept, unheld, freed, unknown] = self.counts;
+        let [func_lost, func_left] = self.funcs;
         let holder = |[address, children]: [u64; 2]| Holder {
             address,
             type_name: "*context.cancelCtx",
@@ -362,6 +367,8 @@ impl Holding {
             freed,
             unknown,
             holder: self.holder.map(holder),
+            func_lost,
+            func_left,
             retained_bytes: self.retained_bytes,
             reached_bytes: self.reached_bytes,
         }

@@ -10,16 +10,13 @@ use serde::Serialize;
 use super::{
     Allocation, MemoryError, Runtime, Types,
     contexts::{Ancestor, ContextReader, ContextType, Holder},
+    span_walk::{SpanWalk, visit_spans},
     spans::Span,
     visit_children,
 };
 
 /// Holders that are kept: those that matter are few.
 const TOP: usize = 20;
-/// Spans whose addresses are read at once.
-const SPANS_PER_READ: u64 = 1024;
-/// Spans in all: 1 TiB of pages of 8 KiB.
-const SPANS_MAX: u64 = 1 << 27;
 /// Bytes of a span of small objects (runtime/sizeclasses.go has at most 10 pages of 8 KiB; those
 /// of contexts have one).
 const SPAN_BYTES_MAX: u64 = 80 << 10;
@@ -55,24 +52,14 @@ pub fn find_holders(
     types: &Types<'_>,
     go_on: &dyn Fn() -> bool,
 ) -> Result<Holders, MemoryError> {
-    let mut search =
-        Search { reader: &ContextReader::new(runtime, types)?, found: Holders::default() };
-    let (list, spans) = search.reader.spans.list()?;
-    search.found.spans = spans;
-    let mut done = 0;
-    while done < spans.min(SPANS_MAX) && go_on() {
-        let count = (spans - done).min(SPANS_PER_READ);
-        let addresses = runtime.view.words(list.wrapping_add(done * 8), count as usize);
-        match addresses.and_then(|addresses| search.spans(&addresses)) {
-            // What was found so far is as true.
-            Err(MemoryError::TooMuch) => return Ok(search.found),
-            Err(MemoryError::Unmapped { .. }) => search.found.dropped += count,
-            other => other?,
-        }
-        done += count;
-    }
-    search.found.complete = done == spans;
-    Ok(search.found)
+    let reader = ContextReader::new(runtime, types)?;
+    let mut search = Search { reader: &reader, found: Holders::default() };
+    let walk = visit_spans(&runtime.view, &reader.spans, go_on, |_, span| {
+        if search.may_have_contexts(span) { search.objects(span) } else { Ok(()) }
+    })?;
+    let SpanWalk { spans, seen: spans_seen, dropped, complete } = walk;
+    let dropped = search.found.dropped + dropped;
+    Ok(Holders { spans, spans_seen, dropped, complete, ..search.found })
 }
 
 struct Search<'s> {
@@ -81,22 +68,6 @@ struct Search<'s> {
 }
 
 impl Search<'_> {
-    fn spans(&mut self, addresses: &[u64]) -> Result<(), MemoryError> {
-        for address in addresses {
-            self.found.spans_seen += 1;
-            match self.reader.spans.span(*address) {
-                Ok(Some(span)) if self.may_have_contexts(&span) => match self.objects(&span) {
-                    Err(MemoryError::Unmapped { .. }) => self.found.dropped += 1,
-                    other => other?,
-                },
-                Ok(_) => {}
-                Err(MemoryError::Unmapped { .. }) => self.found.dropped += 1,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
     fn may_have_contexts(&self, span: &Span) -> bool {
         let sizes = [self.reader.at.cancel_ctx.bytes, self.reader.at.timer_ctx.bytes];
         sizes.contains(&span.object_bytes) && !span.pointer_free

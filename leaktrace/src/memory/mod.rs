@@ -7,6 +7,7 @@
 //! Non-goals: names of addresses (`symbolize` has them); judging.
 
 mod arena_use;
+mod cancel_funcs;
 mod children;
 mod contexts;
 mod counters;
@@ -22,6 +23,7 @@ mod process;
 mod reach;
 mod recorded;
 mod runtime;
+mod span_walk;
 mod spans;
 #[cfg(test)]
 mod testing;
@@ -29,6 +31,7 @@ mod types;
 mod view;
 
 pub use arena_use::ArenaUse;
+pub use cancel_funcs::with_cancel_funcs;
 pub use children::{Entry, Walk, child_count, contains_child, visit_children};
 pub use contexts::{
     Ancestor, ContextObject, ContextReader, ContextType, Holder, Holding, Interface, Standing,

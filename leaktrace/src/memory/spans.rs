@@ -233,8 +233,16 @@ impl<'r, 'a> Spans<'r, 'a> {
     }
 
     /// Whether the bits of allocated objects are those of the last collection (see `mspan.sweepgen`).
-    const fn is_swept(&self, span: &Span) -> bool {
+    pub(super) const fn is_swept(&self, span: &Span) -> bool {
         matches!(span.sweepgen.wrapping_sub(self.sweepgen), 0 | 3)
+    }
+
+    /// Whether no collection has ended since [`Self::read`].
+    pub(super) fn are_current(&self) -> Result<bool, MemoryError> {
+        let field = self.heap.wrapping_add(self.runtime.layout.heap.page_heap.sweepgen);
+        let mut now = [0; 4];
+        let read = self.runtime.view.read_once(field, &mut now)?;
+        Ok(read == now.len() && u32::from_le_bytes(now) == self.sweepgen)
     }
 
     /// Which objects of `span` are allocated.

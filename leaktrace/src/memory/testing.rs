@@ -21,7 +21,7 @@ const LIST: u64 = 0x7b00_0000_0000;
 const ARENA_LIST: u64 = 0x7a00_0000_0000;
 const TYPES: u64 = 0x40_0000;
 const PAGE: u64 = 0x2000;
-const SWEEPGEN: u32 = 10;
+pub const SWEEPGEN: u32 = 10;
 
 /// A heap under construction. Page `n` of it begins at [`HEAP_OBJECT`]` + n * 0x2000`.
 pub struct Made {
@@ -88,6 +88,17 @@ impl Made {
         self.memory.put_words(list, &[LIST, self.spans]);
         // The page itself is mapped.
         self.memory.put_words(HEAP_OBJECT + page * PAGE, &[0; 1024]);
+    }
+
+    /// Notes that the objects of page `page` have no pointers (runtime/mheap.go `makeSpanClass`).
+    pub fn without_pointers(&mut self, page: u64) {
+        self.memory.put(Self::span_address(page) + self.layout.heap.span.spanclass, &[1]);
+    }
+
+    /// Sets the collection after which page `page` was swept.
+    pub fn sweepgen(&mut self, page: u64, sweepgen: u32) {
+        let field = Self::span_address(page) + self.layout.heap.span.sweepgen;
+        self.memory.put(field, &sweepgen.to_le_bytes());
     }
 
     /// Makes page `page` a span of stacks, or of the collector's work, which has size 0.

@@ -270,6 +270,8 @@ fn site_holding(holding: &HoldingSample) -> SiteHolding {
         unheld: holding.unheld,
         freed: holding.freed,
         unknown: holding.unknown,
+        cancel_func_lost: holding.func_lost,
+        cancel_func_left: holding.func_left,
     }
 }
 

@@ -303,6 +303,11 @@ pub struct SiteHolding {
     pub freed: u64,
     /// It can't be told.
     pub unknown: u64,
+    /// Of those that the holder of most holds: the program has lost their cancel functions, so that only
+    /// the end of the holder can end them.
+    pub cancel_func_lost: u64,
+    /// Held, and their cancel functions are still somewhere in the program's memory.
+    pub cancel_func_left: u64,
 }
 
 /// One site.

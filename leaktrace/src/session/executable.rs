@@ -16,7 +16,7 @@ use crate::{
     report::NamedSite,
     signatures::{Advice, Families, Program},
     snapshot::ContextNature,
-    symbolize::{Mapping, Mappings, Symbolizer, context_kind, context_parent},
+    symbolize::{Mapping, Mappings, Symbolizer, context_kind, context_parent, gives_cancel_func},
     target::Watch,
 };
 
@@ -235,8 +235,11 @@ impl Executable {
         let named = origins.iter().map(|(site, origin)| {
             let frames = symbolizer.frames(&origin.return_pcs);
             let parent_type = symbolizer.itab_type(origin.parent_itab);
-            let kind = context_kind(&frames);
-            let nature = ContextNature { kind, parent: context_parent(parent_type.as_deref()) };
+            let nature = ContextNature {
+                kind: context_kind(&frames),
+                parent: context_parent(parent_type.as_deref()),
+                gives_cancel_func: gives_cancel_func(&frames),
+            };
             let advice = self.context_advice(families, &frames);
             (*site, NamedSite { frames, nature, parent_type, advice })
         });

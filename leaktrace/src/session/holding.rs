@@ -17,8 +17,10 @@ use anyhow::{Context as _, Result};
 use super::{executable::Executable, look::Look};
 use crate::{
     bpf::LiveEntry,
-    memory::{ContextReader, Holder, Holding, Standing, find_holders, gc_cycles},
-    snapshot::{HolderSample, HoldingSample},
+    memory::{
+        ContextReader, Holder, Holding, Standing, find_holders, gc_cycles, with_cancel_funcs,
+    },
+    snapshot::{ContextNature, HolderSample, HoldingSample, Seen},
 };
 
 /// Contexts of a site that are looked at: half of them tells a majority.
@@ -36,6 +38,8 @@ const SITES_REACHED: usize = 8;
 const HELD_MIN: usize = 8;
 /// How long the belongings of one site's contexts are followed.
 const REACH_TIME: Duration = Duration::from_millis(50);
+/// How long the heap is searched for cancel functions.
+const FUNCS_TIME: Duration = Duration::from_millis(250);
 /// Before this age a context may not be filled in yet: the probe fires before it is.
 const SETTLED_NS: u64 = 1_000_000_000;
 /// Spreads addresses: the golden ratio in 64 bits, as in Knuth's multiplicative hash.
@@ -91,15 +95,16 @@ impl Holdings {
     }
 
     /// Looks at the outstanding contexts `live`, sorted by address, at `now_ns`
-    /// (`CLOCK_MONOTONIC`): which are no more and, unless that takes too much of the time, who
-    /// holds the others. With `thorough` it is worth the time.
+    /// (`CLOCK_MONOTONIC`), of sites of these `natures`: which are no more and, unless that takes too
+    /// much of the time, who holds the others, and whether they can still be cancelled. With
+    /// `thorough` it is worth the time.
     ///
     /// # Errors
     /// The memory can't be read; what was found before is kept.
     pub fn observe(
         &mut self,
         executable: &Executable,
-        live: &[LiveEntry],
+        (live, natures): (&[LiveEntry], &HashMap<u64, ContextNature>),
         now_ns: u64,
         thorough: bool,
     ) -> Result<()> {
@@ -112,7 +117,7 @@ impl Holdings {
         if thorough || began >= self.rest_until {
             let old_before_ns = old_before_ns(&self.collections);
             let left = live.iter().filter(|entry| !gone.contains(&key(entry)));
-            self.sites = read(&reader, &outstanding(left, old_before_ns))?;
+            self.sites = read(&reader, &outstanding(left, old_before_ns), natures)?;
             self.holders = recount(&reader, &self.holders)?;
             self.asked = began;
             self.rest_until = began + began.elapsed() * ASKING_PART;
@@ -200,21 +205,24 @@ fn outstanding<'l>(
     sites
 }
 
+/// A context that was chosen: its site, what it is, and whether two collections have passed.
+struct Chosen {
+    site: u64,
+    standing: Standing,
+    is_old: bool,
+}
+
 /// What keeps the contexts of each site, and for the largest what hangs on them.
 fn read(
     reader: &ContextReader<'_, '_>,
     sites: &HashMap<u64, Outstanding>,
+    natures: &HashMap<u64, ContextNature>,
 ) -> Result<HashMap<u64, HoldingSample>> {
-    let of_site = |(site, found): (&u64, &Outstanding)| {
-        let site = *site;
-        found.chosen.iter().map(move |chosen| (site, *chosen)).collect::<Vec<_>>()
-    };
-    let asked: Vec<_> = sites.iter().flat_map(of_site).collect();
-    let addresses: Vec<_> = asked.iter().map(|(_, (.., address))| (*address, None)).collect();
-    let standings = reader.standings(&addresses)?;
-    let mut by_site: HashMap<u64, Vec<(&Standing, bool)>> = HashMap::new();
-    for ((site, (is_new, ..)), standing) in asked.iter().zip(&standings) {
-        by_site.entry(*site).or_default().push((standing, !is_new));
+    let chosen = chosen(reader, sites)?;
+    let has_func = has_func(reader, &chosen, natures)?;
+    let mut by_site: HashMap<u64, Vec<Seen<'_>>> = HashMap::new();
+    for (Chosen { site, standing, is_old }, has_func) in chosen.iter().zip(has_func) {
+        by_site.entry(*site).or_default().push(Seen { standing, is_old: *is_old, has_func });
     }
     let mut largest: Vec<_> = sites.iter().map(|(site, found)| (found.count, *site)).collect();
     largest.sort_unstable_by(|one, other| other.cmp(one));
@@ -223,17 +231,57 @@ fn read(
         let held = by_site.get(&site).map_or_else(Vec::new, |found| held(found));
         reached.insert(site, reached_bytes(reader, &held)?);
     }
-    let sampled = |(site, standings)| {
+    let sampled = |(site, seen): (u64, Vec<Seen<'_>>)| {
         let reached_bytes = reached.get(&site).copied().flatten();
-        (site, HoldingSample { reached_bytes, ..HoldingSample::new(standings) })
+        (site, HoldingSample { reached_bytes, ..HoldingSample::new(&seen) })
     };
     Ok(by_site.into_iter().map(sampled).collect())
 }
 
+/// What the chosen contexts of all sites are.
+fn chosen(
+    reader: &ContextReader<'_, '_>,
+    sites: &HashMap<u64, Outstanding>,
+) -> Result<Vec<Chosen>> {
+    let of_site = |(site, found): (&u64, &Outstanding)| {
+        let site = *site;
+        found.chosen.iter().map(move |chosen| (site, *chosen)).collect::<Vec<_>>()
+    };
+    let asked: Vec<_> = sites.iter().flat_map(of_site).collect();
+    let addresses: Vec<_> = asked.iter().map(|(_, (.., address))| (*address, None)).collect();
+    let standings = reader.standings(&addresses)?.into_iter();
+    let chosen = asked.iter().zip(standings);
+    Ok(chosen
+        .map(|((site, (is_new, ..)), standing)| Chosen { site: *site, standing, is_old: !is_new })
+        .collect())
+}
+
+/// Whether the program has the cancel functions of the `chosen`, where that can be told: they are
+/// old, are held by a map, and had one.
+fn has_func(
+    reader: &ContextReader<'_, '_>,
+    chosen: &[Chosen],
+    natures: &HashMap<u64, ContextNature>,
+) -> Result<Vec<Option<bool>>> {
+    let had_one = |site: &u64| natures.get(site).is_some_and(|nature| nature.gives_cancel_func);
+    let is_asked = |Chosen { site, standing, is_old }: &Chosen| {
+        *is_old && had_one(site) && matches!(standing.holding, Holding::Held { .. })
+    };
+    let asked = chosen.iter().filter(|chosen| is_asked(chosen));
+    let asked: HashSet<u64> = asked.map(|chosen| chosen.standing.address).collect();
+    let began = Instant::now();
+    let found = with_cancel_funcs(reader, &asked, &|| began.elapsed() < FUNCS_TIME)?;
+    let has_func = |chosen: &Chosen| {
+        let address = chosen.standing.address;
+        found.as_ref().filter(|_| asked.contains(&address)).map(|found| found.contains(&address))
+    };
+    Ok(chosen.iter().map(has_func).collect())
+}
+
 /// Of `found` those that a holder holds.
-fn held<'s>(found: &[(&'s Standing, bool)]) -> Vec<(&'s Standing, u64)> {
-    let held = |(standing, _): &(&'s Standing, bool)| match &standing.holding {
-        Holding::Held { holder } => Some((*standing, holder.address)),
+fn held<'s>(found: &[Seen<'s>]) -> Vec<(&'s Standing, u64)> {
+    let held = |seen: &Seen<'s>| match &seen.standing.holding {
+        Holding::Held { holder } => Some((seen.standing, holder.address)),
         _ => None,
     };
     found.iter().filter_map(held).collect()

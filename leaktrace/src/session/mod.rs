@@ -227,10 +227,10 @@ impl Traced<'_> {
     fn is_settled(
         &self,
         settling: &mut Settling,
-        sampler: &mut Sampler<'_>,
+        sampler: &Sampler<'_>,
         progress: &mut dyn Progress,
     ) -> bool {
-        let moment = sampler.moment(self.watch);
+        let moment = sampler.moment();
         let history = sampler.history();
         let verdict = judge(history, &moment, self.circumstances);
         let circumstances = self.circumstances;

@@ -2,7 +2,10 @@
 //!
 //! A reading that fails in part is a reading with a part missing, said once under `unavailable`.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{
+    collections::{HashMap, HashSet},
+    rc::Rc,
+};
 
 use anyhow::Result;
 
@@ -228,7 +231,7 @@ impl<'e> Sampler<'e> {
         let cgroup = is_alive.then(|| CgroupSample::read(watch.process(), &self.hierarchies));
         let cgroup = cgroup.flatten();
         let runtime = if is_alive { self.counters() } else { None };
-        self.observe(at, is_alive, false);
+        self.observe(at, watch, is_alive, false);
         if let (Some(contexts), Some(live)) = (&mut contexts, &self.live) {
             contexts.note_collected(&self.gone(live));
         }
@@ -292,7 +295,7 @@ impl<'e> Sampler<'e> {
     }
 
     /// Lists the outstanding contexts and, as long as there is a memory, looks at them there.
-    fn observe(&mut self, at: Instant, is_alive: bool, thorough: bool) {
+    fn observe(&mut self, at: Instant, watch: &Watch, is_alive: bool, thorough: bool) {
         let Some(tracer) = &self.tracer else { return };
         let live = match tracer.live() {
             Ok(live) => live,
@@ -301,12 +304,12 @@ impl<'e> Sampler<'e> {
                 return self.shortfalls.note(AGES, &error);
             }
         };
-        let executable = self.executable;
-        let observed = self
-            .holdings
-            .as_mut()
-            .filter(|_| is_alive)
-            .map(|holdings| holdings.observe(executable, &live, at.monotonic_ns, thorough));
+        let sites: HashSet<u64> = live.iter().map(|entry| entry.context.site).collect();
+        self.natures.look_up(sites.iter(), tracer, self.executable, watch);
+        let (executable, natures) = (self.executable, self.natures.known());
+        let observed = self.holdings.as_mut().filter(|_| is_alive).map(|holdings| {
+            holdings.observe(executable, (&live, natures), at.monotonic_ns, thorough)
+        });
         if let Some(Err(error)) = observed {
             self.shortfalls.note(HOLDERS, format!("{error:#}"));
         }
@@ -314,10 +317,7 @@ impl<'e> Sampler<'e> {
     }
 
     /// What is known now beside the series.
-    pub fn moment(&mut self, watch: &Watch) -> Moment {
-        if let Some(tracer) = &self.tracer {
-            self.natures.look_up(self.history.sites().keys(), tracer, self.executable, watch);
-        }
+    pub fn moment(&self) -> Moment {
         let start_ns = self.history.start().monotonic_ns;
         let holdings = self.holdings.as_ref();
         Moment {
@@ -340,7 +340,7 @@ impl<'e> Sampler<'e> {
     /// Reads the survivors and the call chains, and detaches.
     pub fn finish(mut self, watch: &Watch) -> Found {
         let is_alive = watch.state() == State::Running;
-        self.observe(Instant::now(), is_alive, true);
+        self.observe(Instant::now(), watch, is_alive, true);
         self.observe_growth(watch, true);
         self.observe_rates(watch, true);
         if is_alive {

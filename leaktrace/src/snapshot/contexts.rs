@@ -37,6 +37,8 @@ pub struct ContextNature {
     pub kind: ContextKind,
     /// What they hang under.
     pub parent: ContextParent,
+    /// Their constructor gave a cancel function away, which lies in the heap: see `memory`.
+    pub gives_cancel_func: bool,
 }
 
 impl ContextNature {

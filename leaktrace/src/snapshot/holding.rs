@@ -11,6 +11,26 @@ const UNHELD_RATIO: f64 = 0.95;
 const FREED_RATIO: f64 = 0.05;
 /// At least this share of the sample is most.
 const MAJORITY_RATIO: f64 = 0.5;
+/// The cancel functions of fewer contexts say nothing of those of the others.
+const CANCEL_FUNCS_MIN: u64 = 8;
+
+/// A context of a site that was looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'s> {
+    /// What it is.
+    pub standing: &'s Standing,
+    /// Two collections have passed since it was made.
+    pub is_old: bool,
+    /// Whether the program can still cancel it; none where that was not told.
+    pub has_func: Option<bool>,
+}
+
+/// The contexts that one holder holds.
+struct OfHolder<'s> {
+    held: u64,
+    func_lost: u64,
+    holder: &'s Holder,
+}
 
 /// What keeps a sample of a site's contexts that were neither cancelled nor seen to be collected.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,6 +50,11 @@ pub struct HoldingSample {
     pub unknown: u64,
     /// The ancestor that holds most of them.
     pub holder: Option<Holder>,
+    /// Held by that one, and the program has no cancel function of them any more: only the end of the
+    /// holder can end them.
+    pub func_lost: u64,
+    /// Held by anyone, and their cancel functions are still somewhere.
+    pub func_left: u64,
     /// Heap bytes that the median context keeps, of those that are not freed.
     pub retained_bytes: Option<u64>,
     /// Heap bytes of the average context with all that hangs on it and on no other of the sample.
@@ -37,20 +62,23 @@ pub struct HoldingSample {
 }
 
 impl HoldingSample {
-    /// Sums up standings, each with whether two collections have passed since the context was
-    /// made. Those that were cancelled meanwhile are no part of it.
-    pub fn new<'s>(standings: impl IntoIterator<Item = (&'s Standing, bool)>) -> Self {
+    /// Sums up what was seen. Those that were cancelled meanwhile are no part of it.
+    pub fn new(seen: &[Seen<'_>]) -> Self {
         let mut sample = Self::default();
-        let mut holders: HashMap<u64, (u64, &Holder)> = HashMap::new();
+        let mut by_holder: HashMap<u64, OfHolder<'_>> = HashMap::new();
         let mut retained = Vec::new();
-        for (standing, is_old) in standings {
+        for Seen { standing, is_old, has_func } in seen {
             match &standing.holding {
                 Holding::Held { holder } => {
                     sample.held += 1;
-                    holders.entry(holder.address).or_insert((0, holder)).0 += 1;
+                    sample.func_left += u64::from(*has_func == Some(true));
+                    let new = OfHolder { held: 0, func_lost: 0, holder };
+                    let known = by_holder.entry(holder.address).or_insert(new);
+                    known.held += 1;
+                    known.func_lost += u64::from(*has_func == Some(false));
                 }
                 Holding::HeldUntil { .. } => sample.until_deadline += 1,
-                Holding::Nobody if is_old && standing.swept => sample.kept += 1,
+                Holding::Nobody if *is_old && standing.swept => sample.kept += 1,
                 Holding::Nobody => sample.unheld += 1,
                 Holding::Freed => sample.freed += 1,
                 Holding::Unknown { .. } => sample.unknown += 1,
@@ -58,11 +86,22 @@ impl HoldingSample {
             }
             retained.extend(Some(standing.retained_bytes).filter(|bytes| *bytes > 0));
         }
-        let most = holders.into_values().max_by_key(|(count, holder)| (*count, holder.children));
-        sample.holder = most.map(|(_, holder)| holder.clone());
+        let most = by_holder.into_values().max_by_key(|known| (known.held, known.holder.children));
+        sample.func_lost = most.as_ref().map_or(0, |most| most.func_lost);
+        sample.holder = most.map(|most| most.holder.clone());
         retained.sort_unstable();
         sample.retained_bytes = retained.get(retained.len() / 2).copied();
         sample
+    }
+
+    /// Whether only the end of their holder can still end them: most, or none to speak of. None if too
+    /// few were looked at.
+    pub const fn funcs_are_lost(&self) -> Option<bool> {
+        match (self.func_lost >= CANCEL_FUNCS_MIN, self.func_left >= CANCEL_FUNCS_MIN) {
+            (true, _) if self.func_lost >= self.func_left => Some(true),
+            (_, true) if self.func_lost < CANCEL_FUNCS_MIN => Some(false),
+            _ => None,
+        }
     }
 
     /// What one more context costs in heap bytes, as well as that is known.
@@ -121,7 +160,7 @@ impl HolderSample {
 mod tests {
     use std::collections::HashMap;
 
-    use super::{HolderSample, HoldingSample};
+    use super::{HolderSample, HoldingSample, Seen};
     use crate::memory::{Holder, Holding, Standing};
 
     #[test]
@@ -150,7 +189,8 @@ mod tests {
         };
         let all = holdings.iter().flat_map(|(holding, count)| vec![standing(holding); *count]);
         let standings: Vec<_> = all.collect();
-        HoldingSample::new(standings.iter().map(|standing| (standing, is_old)))
+        let seen = |standing| Seen { standing, is_old, has_func: None };
+        HoldingSample::new(&standings.iter().map(seen).collect::<Vec<_>>())
     }
 
     #[test]
@@ -183,5 +223,35 @@ mod tests {
         assert!(sample.pinned().is_none() && !sample.is_collectable());
         let empty = HoldingSample::default();
         assert!(empty.pinned().is_none() && !empty.is_collectable());
+    }
+
+    /// Lost functions count where one holder has them all, left ones anywhere.
+    fn funcs(has: &[(u64, Option<bool>, usize)]) -> (u64, u64, Option<bool>) {
+        let standing = |holder| Standing {
+            address: 1,
+            holding: held(holder, 9),
+            swept: true,
+            retained_bytes: 0,
+            share_bytes: 0,
+        };
+        let all =
+            has.iter().flat_map(|(holder, has, count)| vec![(standing(*holder), *has); *count]);
+        let all: Vec<_> = all.collect();
+        let seen = |(standing, has_func)| Seen { standing, is_old: true, has_func };
+        let seen: Vec<_> = all.iter().map(|(standing, has)| seen((standing, *has))).collect();
+        let sample = HoldingSample::new(&seen);
+        (sample.func_lost, sample.func_left, sample.funcs_are_lost())
+    }
+
+    #[test]
+    fn cancel_functions_are_lost_where_one_holder_has_contexts_without() {
+        assert_eq!(funcs(&[(1, Some(false), 60), (1, Some(true), 4)]), (60, 4, Some(true)));
+        assert_eq!(funcs(&[(1, Some(true), 60), (1, Some(false), 4)]), (4, 60, Some(false)));
+        assert_eq!(funcs(&[(1, Some(false), 30), (1, Some(true), 31)]).2, None);
+        assert_eq!(funcs(&[(1, None, 64)]), (0, 0, None));
+        assert_eq!(funcs(&[(1, Some(false), 7)]).2, None);
+        // Each of a holder of its own: then that one lives long.
+        let many: Vec<_> = (1..=64).map(|holder| (holder, Some(false), 1)).collect();
+        assert_eq!(funcs(&many), (1, 0, None));
     }
 }

@@ -28,7 +28,7 @@ pub use contexts::{ContextKind, ContextNature, ContextParent, ContextSample, Sit
 pub use goroutine_rates::{CreatorStack, GoroutineRates, Rate, SiteRates};
 pub use goroutines::{GoroutineSample, GoroutineSiteSample, GoroutineTracker, OTHER_SITES};
 pub use growth::{FaultSite, FaultsHow, GrowthSample, MappingSite, MappingTotal, kind_at};
-pub use holding::{HolderSample, HoldingSample};
+pub use holding::{HolderSample, HoldingSample, Seen};
 pub use kernel::KernelSample;
 pub use mappings::{
     Figures, Known, Mapping, MappingGrowth, MappingKind, MappingRow, MappingsSample, Rights,

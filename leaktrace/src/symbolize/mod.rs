@@ -139,6 +139,17 @@ pub fn context_kind(frames: &[Frame]) -> ContextKind {
     }
 }
 
+/// Whether the constructor was called, and not inlined, and gives a cancel function away: a closure,
+/// which lies in the heap then (context/context.go `WithCancel`, `WithCancelCause`,
+/// `WithDeadlineCause`).
+pub fn gives_cancel_func(frames: &[Frame]) -> bool {
+    let constructor = frames.iter().find(|frame| !frame.inlined);
+    constructor.is_some_and(|frame| {
+        let name = frame.function.strip_prefix("context.");
+        matches!(name, Some("WithCancel" | "WithCancelCause" | "WithDeadlineCause"))
+    })
+}
+
 /// What a parent of this type can do. Source: context/context.go; a `WithValue` or a type of
 /// somebody else's hides what it hangs under.
 pub fn context_parent(parent_type: Option<&str>) -> ContextParent {
@@ -168,7 +179,9 @@ pub fn creator(frames: &[Frame]) -> Option<&Frame> {
 mod tests {
     use std::fs::File;
 
-    use super::{Mappings, Symbolizer, constructor, context_kind, context_parent, creator};
+    use super::{
+        Mappings, Symbolizer, constructor, context_kind, context_parent, creator, gives_cancel_func,
+    };
     use crate::{
         binary::{Blocks, Elf, Frame, GoBinary, Machine, PcLnTab},
         snapshot::{ContextKind, ContextParent},
@@ -193,13 +206,20 @@ mod tests {
             ("main.f", false),
         ]);
         assert_eq!(context_kind(&with_cancel), ContextKind::Cancel);
+        assert!(gives_cancel_func(&with_cancel));
+        // Built with a profile: its caller may do without a closure.
+        let inlined = frames(&[("context.WithCancel", true), ("main.f", false)]);
+        assert!(!gives_cancel_func(&inlined));
         let timeout = frames(&[
             ("context.WithDeadlineCause", false),
             ("context.WithTimeout", false),
             ("main.f", false),
         ]);
         assert_eq!(context_kind(&timeout), ContextKind::Timer);
-        assert_eq!(context_kind(&frames(&[("context.AfterFunc", false)])), ContextKind::AfterFunc);
+        assert!(gives_cancel_func(&timeout));
+        let after = frames(&[("context.AfterFunc", false)]);
+        assert_eq!(context_kind(&after), ContextKind::AfterFunc);
+        assert!(!gives_cancel_func(&after));
     }
 
     #[test]

@@ -179,9 +179,8 @@ fn an_idle_process_proves_nothing() {
     assert_state(&Window { rate: 0, ..HONEST }, State::Inconclusive);
 }
 
-#[test]
-fn a_leak_names_its_holder() {
-    let holding = || HoldingSample {
+fn held() -> HoldingSample {
+    HoldingSample {
         held: 64,
         holder: Some(Holder {
             address: 0xc0_0001_2340,
@@ -190,8 +189,16 @@ fn a_leak_names_its_holder() {
         }),
         retained_bytes: Some(500),
         ..HoldingSample::default()
-    };
-    let verdict = assert_state(&Window { holding: Some(holding), ..LEAKY }, State::Leak);
+    }
+}
+
+#[test]
+fn a_leak_names_its_holder() {
+    let verdict = assert_state(&Window { holding: Some(held), ..LEAKY }, State::Leak);
+    let lost = || HoldingSample { func_lost: 60, ..held() };
+    let lost = assert_state(&Window { holding: Some(lost), ..LEAKY }, State::Leak);
+    let left = || HoldingSample { func_left: 60, ..held() };
+    let left = assert_state(&Window { holding: Some(left), ..LEAKY }, State::Leak);
     let modelled = assert_state(&LEAKY, State::Leak);
     let says = |verdict: &Verdict, how| verdict.reasons.iter().any(|why| why.contains(how));
     assert!(says(&verdict, "(at least)"), "{:#?}", verdict.reasons);
@@ -200,6 +207,9 @@ fn a_leak_names_its_holder() {
                 has 100007 children";
     assert!(verdict.reasons[0].contains(held), "{:#?}", verdict.reasons);
     assert!(verdict.reasons.iter().all(|why| !why.contains("pinned: unknown")));
+    assert!(says(&lost, "of 60 of them the program has lost the cancel function"));
+    assert!(says(&left, "their cancel functions are still there, and not called"));
+    assert!(!says(&verdict, "cancel function"), "{:#?}", verdict.reasons);
 }
 
 #[test]

@@ -25,6 +25,12 @@ const PRIOR_WITHOUT_ENDS: f64 = 0.5;
 const PRIOR_BESIDE_SHORT_LIVES: f64 = 0.9;
 /// Where things are leaked, none of those that outlive their kind ends, but for odd cases,
 const NONE_ENDS: f64 = 0.9;
+/// Leaks of contexts that only their holder can still end, at least: the usual fault is to forget the
+/// cancel function, but some keep it in a map, or on the stack of a goroutine that is stuck.
+const FUNCS_LOST_IF_LEAKED: f64 = 0.3;
+/// Programs that mean their contexts to end with the holder and throw the function away, at most: `go
+/// vet` (lostcancel) calls it a fault.
+const FUNCS_LOST_IF_HONEST: f64 = 0.01;
 /// The story is simpler than any program: nothing is surer.
 const PROBABILITY_MAX: f64 = 0.995;
 
@@ -43,6 +49,8 @@ pub struct Outliving {
     pub oldest_s: f64,
     /// The usual one of the site is seen to end sooner.
     pub beside_short_lives: bool,
+    /// Whether only the end of what holds them can end them, where known.
+    pub funcs_are_lost: Option<bool>,
     /// What was there before, where that is known.
     pub before: Option<Before>,
 }
@@ -63,8 +71,11 @@ pub fn leak_probability(seen: &Outliving) -> f64 {
         return 0.0;
     }
     let prior = if seen.beside_short_lives { PRIOR_BESIDE_SHORT_LIVES } else { PRIOR_WITHOUT_ENDS };
-    let leaked = prior * if_leaked(seen);
-    let honest = (1.0 - prior) * f64::midpoint(if_constant_hazard(seen), if_fixed_life(seen));
+    let lost =
+        |share: f64| seen.funcs_are_lost.map_or(1.0, |lost| if lost { share } else { 1.0 - share });
+    let leaked = prior * if_leaked(seen) * lost(FUNCS_LOST_IF_LEAKED);
+    let lives_long = f64::midpoint(if_constant_hazard(seen), if_fixed_life(seen));
+    let honest = (1.0 - prior) * lives_long * lost(FUNCS_LOST_IF_HONEST);
     (leaked / (leaked + honest)).min(PROBABILITY_MAX)
 }
 
@@ -138,6 +149,7 @@ mod tests {
         horizon_s: 10.0,
         oldest_s: 60.0,
         beside_short_lives: false,
+        funcs_are_lost: None,
         before: None,
     };
 
@@ -168,6 +180,16 @@ mod tests {
     fn short_lives_beside_the_survivors_make_it_surer() {
         let beside = probability(Outliving { beside_short_lives: true, ..SEEN });
         assert!(beside > 0.9 && beside > probability(SEEN), "{beside}");
+    }
+
+    /// The process is as young as that, and nothing was ever released.
+    #[test]
+    fn lost_cancel_functions_settle_what_only_time_would() {
+        let young = Outliving { before: Some(Before { uptime_s: 5.0, ended: 0.0 }), ..SEEN };
+        let lost = probability(Outliving { funcs_are_lost: Some(true), ..young });
+        assert!(lost > 0.95, "{lost}");
+        let left = probability(Outliving { funcs_are_lost: Some(false), ..young });
+        assert!(left < probability(young), "{left}");
     }
 
     #[test]

@@ -92,8 +92,17 @@ pub fn leak(site: &SiteJudgement, holding: Option<&HoldingSample>) -> String {
 /// Who holds a site's contexts, and how many that one holds by now: also from before the trace.
 fn held(holding: &HoldingSample) -> Option<String> {
     let holder = holding.holder.as_ref().filter(|_| holding.pinned() == Some(true))?;
+    let funcs = match holding.funcs_are_lost() {
+        Some(true) => format!(
+            ", and of {} of them the program has lost the cancel function: only the end of that one \
+             can still end them",
+            holding.func_lost
+        ),
+        Some(false) => "; their cancel functions are still there, and not called".to_owned(),
+        None => String::new(),
+    };
     Some(format!(
-        "{} of {} looked at are held, most by the {} at {:#x}, which has {} children",
+        "{} of {} looked at are held, most by the {} at {:#x}, which has {} children{funcs}",
         holding.held + holding.until_deadline,
         holding.sampled(),
         holder.type_name,
@@ -120,7 +129,10 @@ pub fn without_releases(
     evidence: &Evidence<'_>,
     leaking: &[(u64, SiteJudgement)],
 ) -> Option<String> {
-    let unreleased = leaking.iter().any(|(_, site)| site.usual_lifetime_s.is_none());
+    let funcs_are_lost = |id| evidence.holdings.get(id)?.funcs_are_lost();
+    let unreleased = leaking
+        .iter()
+        .any(|(id, site)| site.usual_lifetime_s.is_none() && funcs_are_lost(id) != Some(true));
     let uptime = evidence.uptime_at_start_s.map_or_else(
         || "of unknown age".to_owned(),
         |s| format!("{} old when tracing began", seconds(s)),

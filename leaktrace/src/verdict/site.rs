@@ -245,6 +245,7 @@ fn outliving(site: &SiteEvidence<'_>, horizon_s: f64) -> Outliving {
         horizon_s,
         oldest_s: ages().fold(0.0, f64::max),
         beside_short_lives: timed_releases(site.latest) >= RELEASES_FOR_QUANTILE,
+        funcs_are_lost: site.holding.and_then(HoldingSample::funcs_are_lost),
         before: like_this_before_s(site).map(|uptime_s| Before {
             uptime_s,
             ended: (released(site.window_s) - released(horizon_s)) / site.sample_divisor as f64,

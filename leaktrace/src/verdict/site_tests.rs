@@ -107,6 +107,20 @@ fn a_young_process_that_never_releases_is_a_leak_only_if_it_goes_on_and_on() {
     let sure = judgement.leak_probability;
     assert!((0.6..0.8).contains(&sure), "{sure}: lives that are longer than the window so far");
     assert_eq!(young(Site::new(25.0, steady(50.0, |_| FOREVER))).state(), SiteState::NeverReleased);
+    // Nobody can call any more what would release them; or somebody still may.
+    for (lost, left, expected) in [(64, 0, 0.95..1.0), (0, 64, 0.55..sure)] {
+        let funcs = HoldingSample {
+            held: 64,
+            func_lost: lost,
+            func_left: left,
+            ..HoldingSample::default()
+        };
+        let site = Site { holding: Some(funcs), ..Site::new(60.0, steady(50.0, |_| FOREVER)) };
+        let judgement = young(site).judge();
+        assert_eq!(judgement.state, SiteState::Leak);
+        let probability = judgement.leak_probability;
+        assert!(expected.contains(&probability), "{probability}: {lost} lost, {left} left");
+    }
     for filled_by_s in [30.0, 40.0, 51.0] {
         let filling = steady(50.0, |_| FOREVER).take_while(|(birth, _)| *birth < filled_by_s);
         let state = young(Site::new(60.0, filling)).state();
@@ -256,7 +270,7 @@ fn what_hangs_under_background_is_doubted_until_the_collector_has_run() {
     // Its timer holds it all the same.
     site.nature.kind = ContextKind::Timer;
     assert_eq!(site.state(), SiteState::BoundedByDeadline);
-    site.nature = ContextNature { kind: ContextKind::Cancel, parent: ContextParent::Cancellable };
+    site.nature = ContextNature { parent: ContextParent::Cancellable, ..ContextNature::default() };
     assert_eq!(site.state(), SiteState::Leak);
 }
 

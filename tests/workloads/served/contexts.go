@@ -12,6 +12,7 @@ import (
 type contexts struct {
 	root   context.Context
 	kept   map[int]context.Context
+	funcs  []context.CancelFunc
 	groups map[string]*group
 	stop   chan struct{}
 }
@@ -51,6 +52,7 @@ func (c *contexts) setUp(args []string) {
 		c.timers()
 		c.unheld()
 		c.dropped()
+		c.functions()
 	}()
 	<-done
 }
@@ -124,6 +126,33 @@ func (c *contexts) dropped() {
 		}
 		c.note("dropped", first(context.WithCancel(parent)), nil)
 	}
+}
+
+// functions makes contexts of which the cancel functions are kept, by various means, or forgotten.
+func (c *contexts) functions() {
+	parent := first(context.WithCancel(context.Background()))
+	c.kept[len(c.kept)] = parent
+	for i := 0; i < 32; i++ {
+		forgotten := first(context.WithCancel(parent))
+		c.note("forgotten", forgotten, parent)
+		cause, _ := context.WithCancelCause(parent)
+		c.note("forgotten", cause, parent)
+		stored, cancel := context.WithCancel(parent)
+		c.funcs = append(c.funcs, cancel)
+		c.note("callable", stored, parent)
+		caused, cancelCause := context.WithCancelCause(parent)
+		c.funcs = append(c.funcs, func() { cancelCause(nil) })
+		c.note("callable", caused, parent)
+		waited, cancelWaited := context.WithCancel(parent)
+		c.note("callable", waited, parent)
+		go callLater(waited, cancelWaited)
+	}
+}
+
+// callLater keeps a cancel function on its stack.
+func callLater(ctx context.Context, cancel context.CancelFunc) {
+	defer cancel()
+	<-ctx.Done()
 }
 
 func (c *contexts) note(name string, ctx, holder context.Context) {
