@@ -11,11 +11,16 @@
 
 use std::collections::HashSet;
 
-use super::{ContextReader, MemoryError, Runtime, Spans, span_walk::visit_spans, spans::Span};
+use super::{
+    ContextReader, ContextType, Holder, MemoryError, Runtime, Spans, span_walk::visit_spans,
+    spans::Span, visit_children,
+};
 
 /// Bytes of such a closure.
 const CLOSURE_BYTES: u64 = 16;
 
+/// Children of a holder that are looked at.
+const CHILDREN_MAX: usize = 64;
 /// How often the bits of a span are read that is swept meanwhile.
 const TRIES: usize = 3;
 
@@ -49,6 +54,71 @@ pub fn with_cancel_funcs(
         Ok(())
     })?;
     Ok((walk.complete && walk.dropped == 0).then_some(found))
+}
+
+/// Of a holder's children, what became of their cancel functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChildFuncs {
+    /// Children of `WithCancel` and its like that were looked at.
+    pub looked_at: u64,
+    /// Of these, those that only the end of their holder can still end. One that is just being made has
+    /// none yet.
+    pub lost: u64,
+}
+
+/// What became of the cancel functions of some children of each of `holders`; none as
+/// [`with_cancel_funcs`].
+///
+/// # Errors
+/// As [`with_cancel_funcs`].
+pub fn child_funcs(
+    reader: &ContextReader<'_, '_>,
+    holders: &[Holder],
+    go_on: &dyn Fn() -> bool,
+) -> Result<Option<Vec<ChildFuncs>>, MemoryError> {
+    let children = holders.iter().map(|holder| children(reader, holder));
+    let children = children.collect::<Result<Vec<_>, _>>()?;
+    let all = children.iter().flatten().copied().collect();
+    let found = with_cancel_funcs(reader, &all, go_on)?;
+    let of_found = |found: HashSet<u64>| {
+        let of_holder = |children: &Vec<u64>| ChildFuncs {
+            looked_at: children.len() as u64,
+            lost: children.iter().filter(|child| !found.contains(child)).count() as u64,
+        };
+        children.iter().map(of_holder).collect()
+    };
+    Ok(found.map(of_found))
+}
+
+/// Some children of `holder` that were made by `WithCancel` or its like, and are not cancelled.
+fn children(reader: &ContextReader<'_, '_>, holder: &Holder) -> Result<Vec<u64>, MemoryError> {
+    let field = holder.address.wrapping_add(reader.at.cancel_ctx.children);
+    let mut entries = Vec::new();
+    let walked = reader.runtime.view.u64(field).and_then(|map| {
+        visit_children(reader.runtime, map, &mut |entry| {
+            entries.push(entry);
+            entries.len() < CHILDREN_MAX
+        })
+    });
+    match walked {
+        // It changes under the reader; those that were seen are as good.
+        Ok(_) | Err(MemoryError::Unmapped { .. } | MemoryError::NotRecognised(_)) => {}
+        Err(error) => return Err(error),
+    }
+    let mut children = Vec::new();
+    for entry in entries {
+        let name = reader.types.of_itab(reader.runtime, entry.itab)?;
+        let kind = name.and_then(|name| ContextType::named(&name));
+        if kind != Some(ContextType::Cancel) {
+            continue;
+        }
+        match reader.object(entry.data, kind) {
+            Ok(Some(object)) if !object.cancelled => children.push(entry.data),
+            Ok(_) | Err(MemoryError::Unmapped { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(children)
 }
 
 /// The slots of `span` whose objects would lead to one of `contexts`, and to which.

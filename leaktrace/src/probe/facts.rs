@@ -41,7 +41,7 @@ impl ContextFacts {
                 _ => facts.cancel = Some(found),
             }
         }
-        for function in go.table.find_inlining(file, CANCEL)? {
+        for function in go.table.find_inlining(file, &[CANCEL])? {
             facts.cancel_inlined_into.push(code_facts(file, elf, go, function)?);
         }
         Ok(facts)

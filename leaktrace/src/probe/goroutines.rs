@@ -84,7 +84,7 @@ impl GoroutineFacts {
                 _ => facts.destroy = Some(found),
             }
         }
-        let inlining = go.table.find_inlining(file, DESTROY)?;
+        let inlining = go.table.find_inlining(file, &[DESTROY])?;
         facts.destroy_inlined_into = inlining.into_iter().map(|function| function.name).collect();
         Ok(facts)
     }

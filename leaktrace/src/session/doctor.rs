@@ -89,7 +89,7 @@ fn look_up(executable: &Executable, names: &[String]) -> Result<Vec<Lookup>> {
     let asked: Vec<_> = names.iter().map(String::as_str).collect();
     let found = go.table.find(file, &asked)?;
     let look = |name: &&str| {
-        let inlining = go.table.find_inlining(file, name)?;
+        let inlining = go.table.find_inlining(file, &[*name])?;
         let inlined_into = inlining.into_iter().map(|function| function.name).collect();
         let lookup = match found.iter().find(|function| function.name == *name) {
             Some(function) => described(parts, function)?,

@@ -16,7 +16,10 @@ use crate::{
     report::NamedSite,
     signatures::{Advice, Families, Program},
     snapshot::ContextNature,
-    symbolize::{Mapping, Mappings, Symbolizer, context_kind, context_parent, gives_cancel_func},
+    symbolize::{
+        GIVING_CANCEL_FUNCS, Mapping, Mappings, Symbolizer, context_kind, context_parent,
+        gives_cancel_func,
+    },
     target::Watch,
 };
 
@@ -122,6 +125,14 @@ impl Executable {
     pub fn types(&self) -> Option<Types<'_>> {
         let (file, elf, go) = self.go()?;
         Some(Types::of_file(file, elf, &go.table, self.bias()?))
+    }
+
+    /// Whether every context that it makes has a cancel function in the heap, as long as anybody has
+    /// that: builds with profile-guided optimisation may do without.
+    pub fn cancel_funcs_are_in_heap(&self) -> bool {
+        let inlining =
+            self.go().map(|(file, _, go)| go.table.find_inlining(file, &GIVING_CANCEL_FUNCS));
+        matches!(inlining, Some(Ok(functions)) if functions.is_empty())
     }
 
     /// How many Go functions it has, if its tables were understood.

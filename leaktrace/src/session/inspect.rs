@@ -16,7 +16,8 @@ use crate::{
     display::printable,
     ledger::Ledger,
     memory::{
-        HeapProfile, HeapReading, MemoryError, RuntimeCounters, find_holders,
+        ChildFuncs, ContextReader, HeapProfile, HeapReading, Holder, MemoryError, Runtime,
+        RuntimeCounters, Types, child_funcs, find_holders,
         goroutines::{CodeFrames, Goroutines, Options},
     },
     probe::Unavailable,
@@ -137,13 +138,16 @@ impl Inspector {
         let types = types.ok_or(MemoryError::NotRecognised("the executable's types"))?;
         let began = Instant::now();
         let found = find_holders(&look.runtime(), &types, &|| began.elapsed() < SEARCH_TIME)?;
-        let row = |holder: crate::memory::Holder| HolderRow {
+        let funcs = self.child_funcs(&look.runtime(), &types, &found.top)?.into_iter();
+        let row = |(holder, funcs): (Holder, Option<ChildFuncs>)| HolderRow {
             address: holder.address,
             type_name: holder.type_name.to_owned(),
             children: holder.children,
+            looked_at: funcs.map(|funcs| funcs.looked_at),
+            cancel_func_lost: funcs.map(|funcs| funcs.lost),
         };
         Ok(HoldersSection {
-            top: found.top.into_iter().map(row).collect(),
+            top: found.top.into_iter().zip(funcs).map(row).collect(),
             found: found.with_children,
             seen_ratio: match found.spans {
                 0 => 0.0,
@@ -151,6 +155,24 @@ impl Inspector {
             },
             dropped: found.dropped,
         })
+    }
+
+    /// What became of the cancel functions of some children of each of `holders`, where that can be
+    /// told.
+    fn child_funcs(
+        &self,
+        runtime: &Runtime<'_>,
+        types: &Types<'_>,
+        holders: &[Holder],
+    ) -> Result<Vec<Option<ChildFuncs>>, MemoryError> {
+        let untold = || vec![None; holders.len()];
+        if !self.executable.cancel_funcs_are_in_heap() {
+            return Ok(untold());
+        }
+        let began = Instant::now();
+        let reader = ContextReader::new(runtime, types)?;
+        let found = child_funcs(&reader, holders, &|| began.elapsed() < SEARCH_TIME)?;
+        Ok(found.map_or_else(untold, |found| found.into_iter().map(Some).collect()))
     }
 
     fn target(&self, now: SystemTime) -> Inspected {

@@ -139,15 +139,15 @@ pub fn context_kind(frames: &[Frame]) -> ContextKind {
     }
 }
 
-/// Whether the constructor was called, and not inlined, and gives a cancel function away: a closure,
-/// which lies in the heap then (context/context.go `WithCancel`, `WithCancelCause`,
-/// `WithDeadlineCause`).
+/// Those that give a cancel function away: a closure, which lies in the heap where they are called and
+/// not inlined (context/context.go; the others call one of these).
+pub const GIVING_CANCEL_FUNCS: [&str; 3] =
+    ["context.WithCancel", "context.WithCancelCause", "context.WithDeadlineCause"];
+
+/// Whether the constructor was called, and gives a cancel function away that lies in the heap.
 pub fn gives_cancel_func(frames: &[Frame]) -> bool {
     let constructor = frames.iter().find(|frame| !frame.inlined);
-    constructor.is_some_and(|frame| {
-        let name = frame.function.strip_prefix("context.");
-        matches!(name, Some("WithCancel" | "WithCancelCause" | "WithDeadlineCause"))
-    })
+    constructor.is_some_and(|frame| GIVING_CANCEL_FUNCS.contains(&&*frame.function))
 }
 
 /// What a parent of this type can do. Source: context/context.go; a `WithValue` or a type of

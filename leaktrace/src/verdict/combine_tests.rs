@@ -207,7 +207,7 @@ fn a_leak_names_its_holder() {
                 has 100007 children";
     assert!(verdict.reasons[0].contains(held), "{:#?}", verdict.reasons);
     assert!(verdict.reasons.iter().all(|why| !why.contains("pinned: unknown")));
-    assert!(says(&lost, "of 60 of them the program has lost the cancel function"));
+    assert!(says(&lost, "the program has lost the cancel functions of 60 of them"));
     assert!(says(&left, "their cancel functions are still there, and not called"));
     assert!(!says(&verdict, "cancel function"), "{:#?}", verdict.reasons);
 }

@@ -94,8 +94,8 @@ fn held(holding: &HoldingSample) -> Option<String> {
     let holder = holding.holder.as_ref().filter(|_| holding.pinned() == Some(true))?;
     let funcs = match holding.funcs_are_lost() {
         Some(true) => format!(
-            ", and of {} of them the program has lost the cancel function: only the end of that one \
-             can still end them",
+            "; the program has lost the cancel functions of {} of them: only the end of that one can \
+             still end them",
             holding.func_lost
         ),
         Some(false) => "; their cancel functions are still there, and not called".to_owned(),

@@ -67,12 +67,16 @@ impl PcLnTab {
         Ok(found)
     }
 
-    /// The functions that have `callee` inlined into them.
+    /// The functions that have one of `callees` inlined into them.
     ///
     /// # Errors
     /// The table is truncated.
-    pub fn find_inlining(&self, file: &Blocks, callee: &str) -> Result<Vec<FuncInfo>, BinaryError> {
-        let wanted = self.name_offsets(file, &[callee])?;
+    pub fn find_inlining(
+        &self,
+        file: &Blocks,
+        callees: &[&str],
+    ) -> Result<Vec<FuncInfo>, BinaryError> {
+        let wanted = self.name_offsets(file, callees)?;
         let mut found = Vec::new();
         self.each_function(file, |index, func| {
             let Some(tree) = self.inline_tree(file, func)? else { return Ok(()) };

@@ -185,4 +185,22 @@ pub struct HolderRow {
     pub type_name: String,
     /// How many it holds, exactly.
     pub children: u64,
+    /// Some of these, of `WithCancel` and its like, that were looked at; null where it can't be told
+    /// what became of their cancel functions.
+    #[serde(default)]
+    pub looked_at: Option<u64>,
+    /// Of those looked at, the ones whose cancel functions the program has lost: only the end of the
+    /// holder can end them.
+    #[serde(default)]
+    pub cancel_func_lost: Option<u64>,
 }
+
+impl HolderRow {
+    /// Some of its children can't be released by anybody any more.
+    pub fn forgets(&self) -> bool {
+        self.cancel_func_lost.is_some_and(|lost| lost >= FORGOTTEN_MIN)
+    }
+}
+
+/// Fewer children without a cancel function are nothing to speak of: some are only just being made.
+const FORGOTTEN_MIN: u64 = 8;

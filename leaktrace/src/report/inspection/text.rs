@@ -200,6 +200,15 @@ fn holder_page(out: &mut String, section: &HoldersSection) {
                 row.children, row.type_name, row.address
             ),
         );
+        if let (true, Some(looked_at), Some(lost)) =
+            (row.forgets(), row.looked_at, row.cancel_func_lost)
+        {
+            let text = format!(
+                "the program has lost the cancel functions of {lost} of {looked_at} that were looked \
+                 at: only the end of this one can still end them"
+            );
+            wrap(out, "            ", &text);
+        }
     }
     out.push('\n');
 }
