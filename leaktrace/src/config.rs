@@ -104,8 +104,11 @@ pub fn goal(text: &str) -> Result<Goal, String> {
     let number = number.trim_end().parse::<f64>().ok();
     let number = number.filter(|number| number.is_finite() && *number > 0.0).ok_or_else(wrong)?;
     Ok(match size {
-        None => Goal { objects_per_s: number / seconds, bytes_per_s: None },
-        Some(size) => Goal { bytes_per_s: Some(number * size as f64 / seconds), ..Goal::DEFAULT },
+        None => Goal { objects_per_s: number / seconds, bytes_per_s: None, share_of_leak: 0.0 },
+        Some(size) => {
+            let bytes_per_s = Some(number * size as f64 / seconds);
+            Goal { bytes_per_s, share_of_leak: 0.0, ..Goal::DEFAULT }
+        }
     })
 }
 
@@ -400,7 +403,10 @@ mod tests {
 
     #[test]
     fn rates_to_see_are_of_objects_or_of_bytes() {
-        assert_eq!(goal("6/min"), Ok(Goal { objects_per_s: 0.1, bytes_per_s: None }));
+        assert_eq!(
+            goal("6/min"),
+            Ok(Goal { objects_per_s: 0.1, bytes_per_s: None, share_of_leak: 0.0 })
+        );
         let bytes = goal("4.5 MiB/h").unwrap().bytes_per_s.unwrap();
         assert!((bytes - 1310.72).abs() < 0.01, "{bytes}");
         assert_eq!(goal("10B/s").unwrap().bytes_per_s, Some(10.0));

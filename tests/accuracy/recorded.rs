@@ -35,7 +35,7 @@ use super::{
 };
 
 /// Nothing is ever settled for somebody who wants to see this.
-const NEVER_SEEN: Goal = Goal { objects_per_s: 1e-9, bytes_per_s: None };
+const NEVER_SEEN: Goal = Goal { objects_per_s: 1e-9, bytes_per_s: None, share_of_leak: 0.0 };
 
 /// A recorded trace and the truth about it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

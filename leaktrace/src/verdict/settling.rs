@@ -22,6 +22,9 @@ const CONFIDENCE_MIN: f64 = 0.9;
 /// No leak is never settled before: a process does some things once a minute.
 const NO_LEAK_WINDOW_MIN_S: f64 = 60.0;
 
+/// Beside a leak that is so many times as fast nobody looks for a slower one, unless that was asked for.
+const LEAKS_THAT_MATTER_RATIO: f64 = 0.01;
+
 /// The slowest leak that a trace is to see before it stops by itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Goal {
@@ -29,17 +32,21 @@ pub struct Goal {
     pub objects_per_s: f64,
     /// Bytes per second, of the Go heap or of memory beside it; none where they do not matter.
     pub bytes_per_s: Option<f64>,
+    /// Of what is found to leak, a smaller share need not be seen elsewhere.
+    pub share_of_leak: f64,
 }
 
 impl Goal {
     /// The contexts of kubernetes#139823 leak at 0.55 a second on its own node.
-    pub const DEFAULT: Self = Self { objects_per_s: 0.5, bytes_per_s: None };
+    pub const DEFAULT: Self =
+        Self { objects_per_s: 0.5, bytes_per_s: None, share_of_leak: LEAKS_THAT_MATTER_RATIO };
 
     /// Whether a window with these floors would have shown such a leak. Where no objects are counted,
     /// only bytes can be asked for; goroutines that could not be judged leave the question open.
     fn is_reached(&self, verdict: &Verdict) -> bool {
         let objects = [verdict.floor_contexts_per_s, verdict.floor_goroutines_per_s];
-        let seen = objects.into_iter().flatten().all(|floor| floor <= self.objects_per_s);
+        let wanted_per_s = self.objects_per_s.max(self.share_of_leak * leaked_per_s(verdict));
+        let seen = objects.into_iter().flatten().all(|floor| floor <= wanted_per_s);
         let bytes = self
             .bytes_per_s
             .is_none_or(|goal| verdict.floor_bytes_per_s.is_some_and(|floor| floor <= goal));
@@ -118,10 +125,18 @@ impl Settling {
 
 /// Whether it is known how fast what leaks does so: else some of it may yet be released.
 fn rates_are_told(verdict: &Verdict) -> bool {
+    leaks(verdict).all(|site| site.leaked.is_some())
+}
+
+/// Objects that leak every second, at all sites.
+fn leaked_per_s(verdict: &Verdict) -> f64 {
+    leaks(verdict).filter_map(|site| site.leaked).map(|leaked| leaked.per_s).sum()
+}
+
+fn leaks(verdict: &Verdict) -> impl Iterator<Item = &SiteJudgement> {
     let sites = verdict.sites.iter().map(|(_, site)| site);
     let goroutines = verdict.goroutines.iter().map(|(_, site)| site);
-    let mut leaks = sites.chain(goroutines).filter(|site| site.state == SiteState::Leak);
-    leaks.all(|site| site.leaked.is_some())
+    sites.chain(goroutines).filter(|site| site.state == SiteState::Leak)
 }
 
 #[cfg(test)]
@@ -153,6 +168,37 @@ mod tests {
         assert_eq!(settled_s(slow, says), Some(200.0));
     }
 
+    fn leaking(window_s: f64, horizon_s: f64, per_s: f64) -> Verdict {
+        let site = SiteJudgement {
+            state: SiteState::Leak,
+            growth: None,
+            leaked: Some(Slope { per_s, low: 0.9 * per_s, high: 1.1 * per_s }),
+            horizon_s,
+            usual_lifetime_s: Some(horizon_s / 2.0),
+            horizon_is_told: true,
+            is_new: false,
+            old: 10,
+            never_released_ratio: 0.9,
+            leak_probability: 0.95,
+        };
+        Verdict { sites: vec![(1, site)], ..verdict(State::Leak, 0.95, 20.0 / window_s) }
+    }
+
+    /// Sampled as they are, so many would never show what 0.5 a second does elsewhere.
+    #[test]
+    fn beside_a_fast_leak_slow_ones_matter_only_if_asked_for() {
+        let fast = |window_s| Verdict {
+            floor_contexts_per_s: Some(2.0),
+            ..leaking(window_s, 5.0, 5000.0)
+        };
+        assert_eq!(settled_s(Goal::DEFAULT, fast), Some(11.0));
+        let asked = Goal { objects_per_s: 0.5, bytes_per_s: None, share_of_leak: 0.0 };
+        assert_eq!(settled_s(asked, fast), None);
+        let honest =
+            |window_s| Verdict { state: State::NoLeak, sites: Vec::new(), ..fast(window_s) };
+        assert_eq!(settled_s(Goal::DEFAULT, honest), None);
+    }
+
     #[test]
     fn doubtful_and_unsteady_answers_are_never_settled() {
         for state in [State::Suspect, State::Inconclusive] {
@@ -170,24 +216,7 @@ mod tests {
     /// Longer and longer lives end: what is old so far may end too.
     #[test]
     fn a_leak_beside_lives_that_get_longer_is_not_settled() {
-        let says = |window_s: f64, horizon_s: f64| Verdict {
-            sites: vec![(
-                1,
-                SiteJudgement {
-                    state: SiteState::Leak,
-                    growth: None,
-                    leaked: Some(Slope { per_s: 1.0, low: 0.9, high: 1.1 }),
-                    horizon_s,
-                    usual_lifetime_s: Some(horizon_s / 2.0),
-                    horizon_is_told: true,
-                    is_new: false,
-                    old: 10,
-                    never_released_ratio: 0.9,
-                    leak_probability: 0.95,
-                },
-            )],
-            ..verdict(State::Leak, 0.95, 20.0 / window_s)
-        };
+        let says = |window_s: f64, horizon_s: f64| leaking(window_s, horizon_s, 1.0);
         assert_eq!(settled_s(Goal::DEFAULT, |window_s| says(window_s, 5.0)), Some(40.0));
         let grows = |window_s: f64| says(window_s, 5.0 + (window_s / 3.0).min(30.0));
         let settled_s = settled_s(Goal::DEFAULT, grows).unwrap();
@@ -202,7 +231,7 @@ mod tests {
 
     #[test]
     fn bytes_can_be_asked_for_where_nothing_is_counted() {
-        let goal = Goal { objects_per_s: 0.5, bytes_per_s: Some(100_000.0) };
+        let goal = Goal { bytes_per_s: Some(100_000.0), ..Goal::DEFAULT };
         let says = |window_s: f64| Verdict {
             floor_contexts_per_s: None,
             floor_bytes_per_s: Some(1e7 / window_s),
@@ -216,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_goal_of_bytes_waits_for_the_floor_of_the_rss() {
-        let goal = Goal { objects_per_s: 0.5, bytes_per_s: Some(100_000.0) };
+        let goal = Goal { bytes_per_s: Some(100_000.0), ..Goal::DEFAULT };
         let says = |window_s: f64| Verdict {
             floor_bytes_per_s: Some(1e7 / window_s),
             ..verdict(State::NoLeak, 0.95, 0.3)
