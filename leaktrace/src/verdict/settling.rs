@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{SiteJudgement, SiteState, State, Verdict};
+use crate::model::Slope;
 
 /// An answer must have been the same for so long,
 const STANDS_S: f64 = 10.0;
@@ -17,6 +18,8 @@ const READINGS_MIN: u32 = 4;
 /// While a horizon moves by more than this share, lives longer than those seen so far come to their
 /// ends, and what looks leaked may be among them.
 const HORIZON_MOVES: f64 = 0.15;
+/// How far the rate of a leak may be from the truth.
+const RATE_ERROR_RATIO: f64 = 0.05;
 /// Less sure answers are not settled.
 const CONFIDENCE_MIN: f64 = 0.9;
 /// No leak is never settled before: a process does some things once a minute.
@@ -123,9 +126,10 @@ impl Settling {
     }
 }
 
-/// Whether it is known how fast what leaks does so: else some of it may yet be released.
+/// Whether it is known well how fast what leaks does so: else some of it may yet be released.
 fn rates_are_told(verdict: &Verdict) -> bool {
-    leaks(verdict).all(|site| site.leaked.is_some())
+    let is_narrow = |rate: Slope| rate.high - rate.low <= 2.0 * RATE_ERROR_RATIO * rate.per_s;
+    leaks(verdict).all(|site| site.leaked.is_some_and(is_narrow))
 }
 
 /// Objects that leak every second, at all sites.
@@ -172,7 +176,7 @@ mod tests {
         let site = SiteJudgement {
             state: SiteState::Leak,
             growth: None,
-            leaked: Some(Slope { per_s, low: 0.9 * per_s, high: 1.1 * per_s }),
+            leaked: Some(Slope { per_s, low: 0.97 * per_s, high: 1.03 * per_s }),
             horizon_s,
             usual_lifetime_s: Some(horizon_s / 2.0),
             horizon_is_told: true,
@@ -197,6 +201,18 @@ mod tests {
         let honest =
             |window_s| Verdict { state: State::NoLeak, sites: Vec::new(), ..fast(window_s) };
         assert_eq!(settled_s(Goal::DEFAULT, honest), None);
+    }
+
+    #[test]
+    fn a_leak_whose_rate_is_not_known_well_is_not_settled() {
+        let says = |window_s: f64| {
+            let mut verdict = leaking(window_s, 5.0, 1.0);
+            let error = 3.99 / window_s;
+            verdict.sites[0].1.leaked =
+                Some(Slope { per_s: 1.0, low: 1.0 - error, high: 1.0 + error });
+            verdict
+        };
+        assert_eq!(settled_s(Goal::DEFAULT, says), Some(80.0));
     }
 
     #[test]
