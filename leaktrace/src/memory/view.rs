@@ -16,6 +16,10 @@ const WORK_MAX: u64 = 8 << 30;
 /// What a small read and a cache miss cost at least, in the same measure.
 const READING_COST: u64 = 64;
 const MISS_COST: u64 = 1024;
+/// What is read along between two pieces: within a page it costs less than another system call.
+const GAP_BYTES_MAX: u64 = 1024;
+/// What pieces that lie together are read by at once; more gains nothing.
+const RUN_BYTES_MAX: u64 = 64 * 1024;
 
 struct Block {
     /// Its address; `u64::MAX` while the slot is empty.
@@ -107,6 +111,44 @@ impl<'a> View<'a> {
         self.read_raw(address, buffer)
     }
 
+    /// Reads a piece at each of `addresses`, past the cache: each is as it is now, and those that lie
+    /// close together are read together. The caller caps their number.
+    ///
+    /// # Errors
+    /// The memory is closed, or too much was read.
+    pub fn read_pieces(&self, addresses: &[u64], pieces: &mut Pieces) -> Result<(), MemoryError> {
+        pieces.plan(addresses);
+        let mut at = 0;
+        for index in 0..pieces.runs.len() {
+            let (start, bytes) = pieces.runs[index];
+            let read = self.read_once(start, &mut pieces.bytes[at..at + bytes])?;
+            if read < bytes {
+                // Behind what is not mapped may be more that is.
+                self.read_alone(start, bytes, pieces)?;
+            }
+            at += bytes;
+        }
+        Ok(())
+    }
+
+    /// Reads the pieces within the `length` bytes from `start` on, each by itself.
+    fn read_alone(
+        &self,
+        start: u64,
+        length: usize,
+        pieces: &mut Pieces,
+    ) -> Result<(), MemoryError> {
+        let Pieces { piece_bytes, bytes, places, order, .. } = pieces;
+        let first = order.partition_point(|(address, _)| *address < start);
+        let within = order.iter().skip(first);
+        for (address, number) in within.take_while(|(address, _)| address - start < length as u64) {
+            let Some(place) = places[*number] else { continue };
+            let read = self.read_once(*address, &mut bytes[place..place + *piece_bytes])?;
+            places[*number] = Some(place).filter(|_| read == *piece_bytes);
+        }
+        Ok(())
+    }
+
     /// The little-endian `u64` at `address`.
     ///
     /// # Errors
@@ -166,10 +208,87 @@ impl<'a> View<'a> {
     }
 }
 
+/// Things of one length from many places, for [`View::read_pieces`], in room that is used over and
+/// over: not more than the pieces with a gap each.
+pub struct Pieces {
+    piece_bytes: usize,
+    bytes: Vec<u8>,
+    /// Where each begins in `bytes`; none if not all of it is mapped.
+    places: Vec<Option<usize>>,
+    /// Addresses in order, with the numbers of their pieces.
+    order: Vec<(u64, usize)>,
+    /// Addresses and lengths of what is read at once; in `bytes` they lie one behind the other.
+    runs: Vec<(u64, usize)>,
+}
+
+impl Pieces {
+    /// None yet; each will be of `piece_bytes`.
+    pub const fn new(piece_bytes: usize) -> Self {
+        Self {
+            piece_bytes,
+            bytes: Vec::new(),
+            places: Vec::new(),
+            order: Vec::new(),
+            runs: Vec::new(),
+        }
+    }
+
+    /// The piece at the address of that number; none if not all of it is mapped.
+    pub fn get(&self, number: usize) -> Option<&[u8]> {
+        let place = (*self.places.get(number)?)?;
+        self.bytes.get(place..place + self.piece_bytes)
+    }
+
+    /// Makes room for a piece at each of `addresses`.
+    fn plan(&mut self, addresses: &[u64]) {
+        self.places.clear();
+        self.places.resize(addresses.len(), None);
+        self.order.clear();
+        self.order.extend(addresses.iter().copied().zip(0..));
+        // A stable sort takes what is in order already as it is, and most is.
+        self.order.sort_by_key(|(address, _)| *address);
+        self.runs.clear();
+        let (mut rest, mut total_bytes) = (self.order.as_slice(), 0);
+        while let Some((run, bytes)) = next_run(&mut rest, self.piece_bytes as u64) {
+            for (address, number) in run {
+                self.places[*number] = Some(total_bytes + (address - run[0].0) as usize);
+            }
+            self.runs.push((run[0].0, bytes));
+            total_bytes += bytes;
+        }
+        if self.bytes.len() < total_bytes {
+            self.bytes.resize(total_bytes, 0);
+        }
+    }
+}
+
+/// Takes from the beginning of `order` what is read at once, with its length in bytes; none if its
+/// piece would end beyond the last address.
+fn next_run<'o>(
+    order: &mut &'o [(u64, usize)],
+    piece_bytes: u64,
+) -> Option<(&'o [(u64, usize)], usize)> {
+    let (start, _) = *order.first()?;
+    let mut end = start.checked_add(piece_bytes)?;
+    let mut count = 1;
+    while let Some((address, _)) = order.get(count) {
+        let Some(next) = address.checked_add(piece_bytes) else { break };
+        if address.saturating_sub(end) > GAP_BYTES_MAX || next - start > RUN_BYTES_MAX {
+            break;
+        }
+        (end, count) = (next, count + 1);
+    }
+    let (run, rest) = order.split_at(count);
+    *order = rest;
+    Some((run, (end - start) as usize))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{BLOCK_BYTES, MISS_COST, View};
-    use crate::memory::{MemoryError, RecordedMemory};
+    use std::{cell::RefCell, io};
+
+    use super::{BLOCK_BYTES, GAP_BYTES_MAX, MISS_COST, Pieces, RUN_BYTES_MAX, View};
+    use crate::memory::{MemoryError, ReadMemory, RecordedMemory};
 
     fn memory() -> RecordedMemory {
         let mut memory = RecordedMemory::default();
@@ -211,5 +330,94 @@ mod tests {
         let readings = (0..1000).take_while(|_| view.u64(0x1_0000).is_ok()).count();
         assert!((10..200).contains(&readings), "{readings}");
         assert!(matches!(view.u64(0x1_0000), Err(MemoryError::TooMuch)));
+    }
+
+    /// The words 0 to 4095, as [`memory`] has them, and what was read of them.
+    struct Watched(RecordedMemory, RefCell<Vec<(u64, usize)>>);
+
+    impl ReadMemory for Watched {
+        fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1.borrow_mut().push((address, buffer.len()));
+            self.0.read_at(address, buffer)
+        }
+    }
+
+    /// The first word of each piece of 16 bytes.
+    fn first_words(memory: &dyn ReadMemory, addresses: &[u64]) -> Vec<Option<u64>> {
+        let mut pieces = Pieces::new(16);
+        View::new(memory).read_pieces(addresses, &mut pieces).unwrap();
+        let word = |piece: &[u8]| piece.first_chunk().map(|word| u64::from_le_bytes(*word));
+        (0..addresses.len()).map(|number| pieces.get(number).and_then(word)).collect()
+    }
+
+    #[test]
+    fn pieces_that_lie_together_are_read_together() {
+        let watched = Watched(memory(), RefCell::default());
+        let far = 0x1_0050 + GAP_BYTES_MAX + 1;
+        // In any order, twice, overlapping, with a gap.
+        let found = first_words(&watched, &[far, 0x1_0040, 0x1_0000, 0x1_0008, 0x1_0040]);
+        assert_eq!(found[1..], [Some(8), Some(0), Some(1), Some(8)]);
+        assert_eq!(*watched.1.borrow(), [(0x1_0000, 0x50), (far, 16)]);
+        let watched = Watched(memory(), RefCell::default());
+        let all: Vec<_> = (0..2048).map(|number| 0x1_0000 + number * 16).collect();
+        let twice: Vec<_> = all.iter().chain(&all).copied().collect();
+        let expected: Vec<_> = (0..2048).chain(0..2048).map(|number| Some(number * 2)).collect();
+        assert_eq!(first_words(&watched, &twice), expected);
+        assert_eq!(*watched.1.borrow(), [(0x1_0000, 4096 * 8)]);
+    }
+
+    #[test]
+    fn a_run_of_pieces_has_an_end() {
+        let mut memory = RecordedMemory::default();
+        memory.put_words(0x10_0000, &(0..32_768).collect::<Vec<_>>());
+        let watched = Watched(memory, RefCell::default());
+        let all: Vec<_> = (0..16_384).map(|number| 0x10_0000 + number * 16).collect();
+        let expected: Vec<_> = (0..16_384).map(|number| Some(number * 2)).collect();
+        assert_eq!(first_words(&watched, &all), expected);
+        assert!(watched.1.borrow().iter().all(|(_, bytes)| *bytes as u64 <= RUN_BYTES_MAX));
+    }
+
+    #[test]
+    fn pieces_are_found_on_both_sides_of_what_is_not_mapped() {
+        let mut memory = memory();
+        memory.put_words(0x1_9000, &[7, 8, 9]);
+        let addresses = [
+            0x1_7ff8,     // half of it
+            0x1_8000,     // none of it
+            0x1_9008,     // behind it
+            0x1_7ff0,     // before it
+            u64::MAX - 3, // beyond all
+            0,
+            0x1_8ff8, // the wrong half
+        ];
+        let found = first_words(&memory, &addresses);
+        assert_eq!(found, [None, None, Some(8), Some(4094), None, None, None]);
+        // In one run, with what is not mapped within it.
+        let chain: Vec<_> = (0x1_7c00..=0x1_9000).step_by(0x200).collect();
+        let found = first_words(&memory, &chain);
+        assert_eq!(
+            found,
+            [Some(3968), Some(4032), None, None, None, None, None, None, None, None, Some(7)]
+        );
+        assert_eq!(first_words(&memory, &[]), []);
+    }
+
+    #[test]
+    fn what_is_read_anew_is_what_is_there_now() {
+        let (mut first, second) = (memory(), memory());
+        first.put_words(0x1_0000, &[77]);
+        let mut pieces = Pieces::new(8);
+        View::new(&first).read_pieces(&[0x1_0000], &mut pieces).unwrap();
+        View::new(&second).read_pieces(&[0x1_0008, 0x9000], &mut pieces).unwrap();
+        assert_eq!((pieces.get(0).unwrap()[0], pieces.get(1), pieces.get(2)), (1, None, None));
+    }
+
+    #[test]
+    fn reading_pieces_comes_to_an_end() {
+        let memory = memory();
+        let (view, mut pieces) = (View::new(&memory), Pieces::new(16));
+        view.work_left.set(10 * MISS_COST);
+        let far: Vec<_> = (0..1000).map(|number| number * 0x10_0000).collect();
+        assert!(matches!(view.read_pieces(&far, &mut pieces), Err(MemoryError::TooMuch)));
     }
 }

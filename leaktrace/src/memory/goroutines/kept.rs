@@ -127,12 +127,24 @@ const fn is_parked(raw: &RawG) -> bool {
 }
 
 /// Of all that changes when a goroutine runs on: where it stands, where its stack lies, its labels,
-/// and how often it has stopped running (the last of 256 counts). The multiplier is that of Fx, a
-/// hash for small keys from Firefox; who makes two of the same shows an old stack of its own.
+/// and how often it has stopped running (the last of 256 counts). A sum of products that do not wait
+/// for each other; who makes two of the same shows an old stack of its own.
 fn fingerprint(raw: &RawG) -> u64 {
     let Start { pc, sp, bp, lr, hi } = raw.start;
     let words = [pc, sp, bp.unwrap_or(1), lr, hi, raw.stack_bytes, raw.labels, raw.stops.into()];
     words
         .into_iter()
-        .fold(0, |hash: u64, word| (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95))
+        .zip(MULTIPLIERS)
+        .fold(0, |sum: u64, (word, multiplier)| sum.wrapping_add(word.wrapping_mul(multiplier)))
 }
+
+/// Powers of the multiplier of Fx, a hash for small keys from Firefox.
+const MULTIPLIERS: [u64; 8] = {
+    let mut powers = [0x517c_c1b7_2722_0a95_u64; 8];
+    let mut at = 1;
+    while at < powers.len() {
+        powers[at] = powers[at - 1].wrapping_mul(powers[0]);
+        at += 1;
+    }
+    powers
+};

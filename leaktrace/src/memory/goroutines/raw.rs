@@ -77,15 +77,15 @@ fn word(bytes: &[u8], at: u64) -> u64 {
 }
 
 /// What `bytes` are.
+#[inline]
 pub fn parse(bytes: &[u8], layout: &Layout) -> Slot {
     let g = &layout.goroutines.g;
     let numbers = &layout.goroutines.status;
     let number = word(bytes, g.atomicstatus) & 0xffff_ffff & !numbers.gscan;
-    let dead = [Some(numbers.gidle), Some(numbers.gdead), numbers.gdeadextra];
-    if dead.contains(&Some(number)) {
-        return Slot::Unused;
-    }
-    let Some(status) = status(number, layout) else { return Slot::Invalid };
+    let Some(status) = status(number, layout) else {
+        let dead = [Some(numbers.gidle), Some(numbers.gdead), numbers.gdeadextra];
+        return if dead.contains(&Some(number)) { Slot::Unused } else { Slot::Invalid };
+    };
     let raw = RawG {
         id: word(bytes, g.goid),
         status,
@@ -105,16 +105,17 @@ pub fn parse(bytes: &[u8], layout: &Layout) -> Slot {
 
 fn status(number: u64, layout: &Layout) -> Option<Status> {
     let numbers = &layout.goroutines.status;
-    let known = [
-        (Some(numbers.grunnable), Status::Runnable),
-        (Some(numbers.grunning), Status::Running),
-        (Some(numbers.gsyscall), Status::Syscall),
-        (Some(numbers.gwaiting), Status::Waiting),
-        (Some(numbers.gcopystack), Status::CopyStack),
-        (Some(numbers.gpreempted), Status::Preempted),
-        (numbers.gleaked, Status::Leaked),
-    ];
-    known.into_iter().find(|(known, _)| *known == Some(number)).map(|(_, status)| status)
+    match number {
+        // Nearly all.
+        _ if number == numbers.gwaiting => Some(Status::Waiting),
+        _ if number == numbers.grunnable => Some(Status::Runnable),
+        _ if number == numbers.grunning => Some(Status::Running),
+        _ if number == numbers.gsyscall => Some(Status::Syscall),
+        _ if number == numbers.gcopystack => Some(Status::CopyStack),
+        _ if number == numbers.gpreempted => Some(Status::Preempted),
+        _ if Some(number) == numbers.gleaked => Some(Status::Leaked),
+        _ => None,
+    }
 }
 
 /// As `runtime.(*unwinder).initAt` (runtime/traceback.go) chooses.

@@ -13,12 +13,12 @@ use super::{
 };
 use crate::{
     binary::RuntimeVariable,
-    memory::{MemoryError, Runtime},
+    memory::{MemoryError, Runtime, view::Pieces},
 };
 
 /// Slots of a batch: few enough that the rounds are a millisecond apart, and many, since `g`s lie
-/// next to each other and are read together.
-const BATCH: usize = 256;
+/// next to each other and are read together. With a gap each they take up half a megabyte.
+const BATCH: usize = 512;
 /// How often one goroutine is read that changes under the reader.
 const TRIES: usize = 4;
 
@@ -51,10 +51,11 @@ pub fn read(
     for first in (0..wanted).step_by(BATCH) {
         // The list moves when it grows, and its old place becomes something else; its slots stay in
         // order.
-        let at = reader.word_now(list)?.wrapping_add(first as u64 * 8);
-        let slots = BATCH.min(wanted - first);
-        match runtime.view.words(at, slots) {
-            Ok(pointers) => reader.batch(first, &pointers)?,
+        let mut at = [0; 1];
+        reader.words_now(list, &mut at)?;
+        let mut pointers = vec![0; BATCH.min(wanted - first)];
+        match reader.words_now(at[0].wrapping_add(first as u64 * 8), &mut pointers) {
+            Ok(()) => reader.batch(first, &pointers)?,
             Err(MemoryError::Unmapped { .. }) => {
                 // Nothing behind it is mapped either: the length was no length.
                 reader.lost.slots_unreadable = (wanted - first) as u64;
@@ -80,6 +81,8 @@ struct Reading {
 struct Reader<'a> {
     runtime: &'a Runtime<'a>,
     walker: Walker<'a>,
+    /// The `g`s of a batch.
+    batch: Pieces,
     /// Room for one `g`.
     bytes: Vec<u8>,
     kept: &'a mut Kept,
@@ -94,6 +97,7 @@ impl<'a> Reader<'a> {
         Self {
             runtime,
             walker: Walker::new(&runtime.view, options.unwind, runtime.machine, frames),
+            batch: Pieces::new(raw::bytes(&runtime.layout)),
             bytes: vec![0; raw::bytes(&runtime.layout)],
             list: Vec::with_capacity(kept.alive_last()),
             kept,
@@ -104,8 +108,10 @@ impl<'a> Reader<'a> {
 
     fn batch(&mut self, first: usize, pointers: &[u64]) -> Result<(), MemoryError> {
         let (mut moved, mut pcs, before) = (Vec::new(), Vec::new(), self.list.len());
-        for (slot, address) in (first..).zip(pointers) {
-            match self.slot(*address)? {
+        self.runtime.view.read_pieces(pointers, &mut self.batch)?;
+        for (number, address) in pointers.iter().enumerate() {
+            let slot = first + number;
+            match self.slot(number, *address) {
                 Some(Slot::Alive(raw)) => match self.kept.standing(slot, &raw) {
                     Some(found) => self.push(slot, &raw, found),
                     None => moved.push((slot, *address, raw)),
@@ -115,48 +121,59 @@ impl<'a> Reader<'a> {
                 None => self.lost.slots_unreadable += 1,
             }
         }
+        if moved.is_empty() {
+            return Ok(());
+        }
         let readings = moved
             .into_iter()
             .map(|(slot, address, raw)| self.reading(slot, address, raw, &mut pcs));
         let readings = readings.collect::<Result<Vec<_>, _>>()?;
-        self.runtime.view.refresh();
-        let mut begin = 0;
-        for reading in readings {
-            let walked = pcs.get(begin..reading.pcs_end).unwrap_or_default();
-            begin = reading.pcs_end;
-            match self.slot(reading.address)? {
-                Some(Slot::Alive(now)) if now.stands_as(&reading.raw) => {
-                    self.keep(&reading, walked);
-                }
-                _ => self.again(reading.slot, reading.address)?,
-            }
-        }
+        self.keep_what_stood(&readings, &pcs)?;
         // Those that moved came last.
         self.list[before..].sort_unstable_by_key(|goroutine| goroutine.slot);
         Ok(())
     }
 
-    /// The word at `address`, as it is now.
-    fn word_now(&self, address: u64) -> Result<u64, MemoryError> {
-        let mut word = [0; 8];
-        let read = self.runtime.view.read_once(address, &mut word)?;
-        if read < word.len() {
-            Err(MemoryError::Unmapped { address })
-        } else {
-            Ok(u64::from_le_bytes(word))
+    /// The third round: what is as it was when its stack was read is kept.
+    fn keep_what_stood(&mut self, readings: &[Reading], pcs: &[u64]) -> Result<(), MemoryError> {
+        // Labels of the next batch are read anew.
+        self.runtime.view.refresh();
+        let addresses: Vec<_> = readings.iter().map(|reading| reading.address).collect();
+        self.runtime.view.read_pieces(&addresses, &mut self.batch)?;
+        let mut begin = 0;
+        for (number, reading) in readings.iter().enumerate() {
+            let walked = pcs.get(begin..reading.pcs_end).unwrap_or_default();
+            begin = reading.pcs_end;
+            match self.slot(number, reading.address) {
+                Some(Slot::Alive(now)) if now.stands_as(&reading.raw) => {
+                    self.keep(reading, walked);
+                }
+                _ => self.again(reading.slot, reading.address)?,
+            }
         }
+        Ok(())
     }
 
-    /// What the `g` at `address` is; none if no memory is there.
-    fn slot(&mut self, address: u64) -> Result<Option<Slot>, MemoryError> {
+    /// Fills `words` from `address` on, as they are now.
+    fn words_now(&self, address: u64, words: &mut [u64]) -> Result<(), MemoryError> {
+        let mut bytes = vec![0; words.len() * 8];
+        let read = self.runtime.view.read_once(address, &mut bytes)?;
+        if read < bytes.len() {
+            return Err(MemoryError::Unmapped { address: address.wrapping_add(read as u64) });
+        }
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        Ok(())
+    }
+
+    /// What the `g` of that number in the batch is, which lies at `address`; none if no memory is
+    /// there.
+    fn slot(&self, number: usize, address: u64) -> Option<Slot> {
         if address == 0 || !address.is_multiple_of(8) {
-            return Ok(Some(Slot::Invalid));
+            return Some(Slot::Invalid);
         }
-        match self.runtime.view.read(address, &mut self.bytes) {
-            Ok(()) => Ok(Some(raw::parse(&self.bytes, &self.runtime.layout))),
-            Err(MemoryError::Unmapped { .. }) => Ok(None),
-            Err(why) => Err(why),
-        }
+        self.batch.get(number).map(|bytes| raw::parse(bytes, &self.runtime.layout))
     }
 
     /// The same, as it is now.
