@@ -1,13 +1,12 @@
-//! Which contexts the program itself can still cancel: their addresses in; those to which a cancel
-//! function is left, out.
+//! Which contexts the program itself can still cancel: their addresses in; what became of their cancel
+//! functions out.
 //!
-//! `WithCancel` and its like give back a closure: two words, its code and the context
+//! `WithCancel` and `WithCancelCause` give back a closure: two words, its code and the context
 //! (context/context.go; runtime/runtime2.go `funcval`, the captured variable behind it). It lies in the
 //! heap, since they are not inlined, and stays as long as anybody has it. Once it is collected, only the
-//! end of its parent can end the context. Any object of two words of which the second is the context
-//! counts as one, so that a function is never taken for lost that is not. Non-goals: who has it;
-//! constructors that were inlined (their callers need no closure); `AfterFunc`, whose functions are
-//! meant to be dropped.
+//! end of its parent can end the context. It is called lost only if no allocated object could be it, and
+//! left only if one surely is. Non-goals: who has it; constructors that were inlined (their callers need
+//! no closure); `AfterFunc`, whose functions are meant to be dropped; deadlines.
 
 use std::collections::HashSet;
 
@@ -18,80 +17,138 @@ use super::{
 
 /// Bytes of such a closure.
 const CLOSURE_BYTES: u64 = 16;
-
 /// Children of a holder that are looked at.
 const CHILDREN_MAX: usize = 64;
 /// How often the bits of a span are read that is swept meanwhile.
 const TRIES: usize = 3;
 
-/// Which of `contexts`, all of which have been there for two collections, can still be cancelled by
-/// their own function. None if not all of the heap could be searched while `go_on` says so.
-///
-/// # Errors
-/// The heap was not located, or the memory is closed.
-pub fn with_cancel_funcs(
-    reader: &ContextReader<'_, '_>,
-    contexts: &HashSet<u64>,
-    go_on: &dyn Fn() -> bool,
-) -> Result<Option<HashSet<u64>>, MemoryError> {
-    let mut found = HashSet::new();
-    if contexts.is_empty() {
-        return Ok(Some(found));
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CancelFuncs {
+    /// Contexts to whose cancel function the program still has a closure.
+    left: HashSet<u64>,
+    /// Those to which some object of that size leads, which may be it or not.
+    unclear: HashSet<u64>,
+    /// A closure was seen of any context: so they do lie in such spans.
+    any: bool,
+}
+
+impl CancelFuncs {
+    /// Searches the heap for the cancel functions, whose code begins at one of `entries`, of
+    /// `contexts`. They must have been uncancelled since `reader` was made, and in their place for two
+    /// collections, or at least so long that their constructors have returned. None if not all of the
+    /// heap could be searched while `go_on` says so; if a collection ended since `reader` was made,
+    /// which may have freed what was there; or if not one such closure was seen, of whatever context:
+    /// then they lie elsewhere in this build.
+    ///
+    /// # Errors
+    /// The heap was not located, or the memory is closed.
+    pub fn search(
+        reader: &ContextReader<'_, '_>,
+        entries: &HashSet<u64>,
+        contexts: &HashSet<u64>,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Self>, MemoryError> {
+        let runtime = reader.runtime;
+        runtime.view.refresh();
+        let mut found = Self::default();
+        let walk = visit_spans(&runtime.view, &reader.spans, go_on, |address, span| {
+            if span.object_bytes == CLOSURE_BYTES && !span.pointer_free {
+                found.look_into(runtime, (address, span), entries, contexts)?;
+            }
+            Ok(())
+        })?;
+        let told = walk.complete && walk.dropped == 0 && found.any && reader.spans.are_current()?;
+        Ok(told.then_some(found))
     }
-    let runtime = reader.runtime;
-    let walk = visit_spans(&runtime.view, &reader.spans, go_on, |address, span| {
-        if span.object_bytes != CLOSURE_BYTES || span.pointer_free {
+
+    /// Whether the program can still cancel one of the contexts that were searched for; none where
+    /// that can't be told.
+    pub fn has(&self, context: u64) -> Option<bool> {
+        match (self.left.contains(&context), self.unclear.contains(&context)) {
+            (true, _) => Some(true),
+            (false, true) => None,
+            (false, false) => Some(false),
+        }
+    }
+
+    /// Notes to which of `contexts` the objects of a span lead, which is described at `address`.
+    fn look_into(
+        &mut self,
+        runtime: &Runtime<'_>,
+        (address, span): (u64, &Span),
+        entries: &HashSet<u64>,
+        contexts: &HashSet<u64>,
+    ) -> Result<(), MemoryError> {
+        let words = runtime.view.words(span.start, span.objects as usize * 2)?;
+        let objects = || words.chunks_exact(2).map(|object| (object[0], object[1])).enumerate();
+        self.any = self.any || objects().any(|(_, (code, _))| entries.contains(&code));
+        let mut hits =
+            objects().filter(|(_, (_, captured))| contexts.contains(captured)).peekable();
+        if hits.peek().is_none() {
             return Ok(());
         }
-        let hits = hits(runtime, span, contexts)?;
-        if !hits.is_empty() {
-            let allocated = allocated(runtime, address)?;
-            // What is not known may be allocated.
-            let is_left = |index: usize| allocated.get(index).copied().unwrap_or(true);
-            let left = hits.into_iter().filter(|(index, _)| is_left(*index));
-            found.extend(left.map(|(_, context)| context));
+        let allocated = allocated(runtime, address)?;
+        for (slot, (code, captured)) in hits {
+            match allocated.get(slot) {
+                Some(false) => {}
+                Some(true) if entries.contains(&code) => {
+                    self.left.insert(captured);
+                }
+                Some(true) | None => {
+                    self.unclear.insert(captured);
+                }
+            }
         }
         Ok(())
-    })?;
-    Ok((walk.complete && walk.dropped == 0).then_some(found))
+    }
+}
+
+/// Which slots of the span described at `address` are allocated, by the last collection; empty where
+/// that is not known: before it is swept garbage counts as allocated, and while it is, its bits may be
+/// of either collection.
+fn allocated(runtime: &Runtime<'_>, address: u64) -> Result<Vec<bool>, MemoryError> {
+    for _ in 0..TRIES {
+        runtime.view.refresh();
+        let spans = Spans::read(runtime)?;
+        let Some(span) = spans.span(address)?.filter(|span| spans.is_swept(span)) else { break };
+        let allocated = spans.allocated(&span)?;
+        runtime.view.refresh();
+        // What was given out meanwhile was not asked for.
+        if spans.are_current()? && spans.span(address)?.is_some_and(|now| now.is_swept_as(&span)) {
+            return Ok(allocated);
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// Of a holder's children, what became of their cancel functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChildFuncs {
-    /// Children of `WithCancel` and its like that were looked at.
+    /// Children of `WithCancel` and `WithCancelCause` of which it can be told.
     pub looked_at: u64,
-    /// Of these, those that only the end of their holder can still end. One that is just being made has
-    /// none yet.
+    /// Of these, those that only the end of their holder can still end.
     pub lost: u64,
 }
 
-/// What became of the cancel functions of some children of each of `holders`; none as
-/// [`with_cancel_funcs`].
-///
-/// # Errors
-/// As [`with_cancel_funcs`].
-pub fn child_funcs(
-    reader: &ContextReader<'_, '_>,
-    holders: &[Holder],
-    go_on: &dyn Fn() -> bool,
-) -> Result<Option<Vec<ChildFuncs>>, MemoryError> {
-    let children = holders.iter().map(|holder| children(reader, holder));
-    let children = children.collect::<Result<Vec<_>, _>>()?;
-    let all = children.iter().flatten().copied().collect();
-    let found = with_cancel_funcs(reader, &all, go_on)?;
-    let of_found = |found: HashSet<u64>| {
-        let of_holder = |children: &Vec<u64>| ChildFuncs {
-            looked_at: children.len() as u64,
-            lost: children.iter().filter(|child| !found.contains(child)).count() as u64,
-        };
-        children.iter().map(of_holder).collect()
-    };
-    Ok(found.map(of_found))
+impl ChildFuncs {
+    /// Counts up what was `found` of `children`.
+    pub fn count(found: &CancelFuncs, children: &[u64]) -> Self {
+        let has: Vec<bool> = children.iter().filter_map(|child| found.has(*child)).collect();
+        let lost = has.iter().filter(|has| !**has).count() as u64;
+        Self { looked_at: has.len() as u64, lost }
+    }
 }
 
-/// Some children of `holder` that were made by `WithCancel` or its like, and are not cancelled.
-fn children(reader: &ContextReader<'_, '_>, holder: &Holder) -> Result<Vec<u64>, MemoryError> {
+/// Some children of `holder` that were made by `WithCancel` or `WithCancelCause`, and are not
+/// cancelled. One that is only just being made is in the map before it has a function.
+///
+/// # Errors
+/// The memory is closed, or too much was read.
+pub fn cancellable_children(
+    reader: &ContextReader<'_, '_>,
+    holder: &Holder,
+) -> Result<Vec<u64>, MemoryError> {
     let field = holder.address.wrapping_add(reader.at.cancel_ctx.children);
     let mut entries = Vec::new();
     let walked = reader.runtime.view.u64(field).and_then(|map| {
@@ -114,106 +171,13 @@ fn children(reader: &ContextReader<'_, '_>, holder: &Holder) -> Result<Vec<u64>,
         }
         match reader.object(entry.data, kind) {
             Ok(Some(object)) if !object.cancelled => children.push(entry.data),
-            Ok(_) | Err(MemoryError::Unmapped { .. }) => {}
+            Ok(_) | Err(MemoryError::Unmapped { .. } | MemoryError::NotRecognised(_)) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(children)
 }
 
-/// The slots of `span` whose objects would lead to one of `contexts`, and to which.
-fn hits(
-    runtime: &Runtime<'_>,
-    span: &Span,
-    contexts: &HashSet<u64>,
-) -> Result<Vec<(usize, u64)>, MemoryError> {
-    let words = runtime.view.words(span.start, span.objects as usize * 2)?;
-    let captured = words.chunks_exact(2).map(|object| object[1]);
-    Ok(captured.enumerate().filter(|(_, captured)| contexts.contains(captured)).collect())
-}
-
-/// Which slots of the span described at `address` are allocated, by the last collection; empty where
-/// that is not known: before it is swept garbage counts as allocated, and while it is, its bits may be
-/// of either collection.
-fn allocated(runtime: &Runtime<'_>, address: u64) -> Result<Vec<bool>, MemoryError> {
-    for _ in 0..TRIES {
-        runtime.view.refresh();
-        let spans = Spans::read(runtime)?;
-        let Some(span) = spans.span(address)?.filter(|span| spans.is_swept(span)) else { break };
-        let allocated = spans.allocated(&span)?;
-        if spans.are_current()? {
-            return Ok(allocated);
-        }
-    }
-    Ok(Vec::new())
-}
-
 #[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::with_cancel_funcs;
-    use crate::memory::{
-        ContextReader,
-        testing::{HEAP_OBJECT, Made, SWEEPGEN},
-    };
-
-    const CONTEXTS: [u64; 4] = [0x1000, 0x2000, 0x3000, 0x4000];
-
-    /// Page 0 has closures, of which the first four slots are taken; page 1 objects without pointers
-    /// of the same size, page 2 larger ones.
-    fn made(mut made: Made) -> Made {
-        made.span(0, 16, 4, &[]);
-        made.span(1, 16, 4, &[]);
-        made.without_pointers(1);
-        made.span(2, 32, 4, &[]);
-        let closure = |slot: u64| HEAP_OBJECT + slot * 16;
-        made.memory.put_words(closure(1), &[0x40_1000, CONTEXTS[0]]);
-        // Freed, but not given out again.
-        made.memory.put_words(closure(6), &[0x40_1000, CONTEXTS[1]]);
-        made.memory.put_words(HEAP_OBJECT + 0x2000, &[0x40_1000, CONTEXTS[2]]);
-        made.memory.put_words(HEAP_OBJECT + 0x4000, &[0x40_1000, CONTEXTS[3]]);
-        made
-    }
-
-    fn found(made: Made, go_on: bool) -> Option<Vec<u64>> {
-        let (memory, addresses) = made.finish();
-        let (runtime, types) = (memory.runtime(&addresses), memory.types());
-        let reader = ContextReader::new(&runtime, &types).unwrap();
-        let found = with_cancel_funcs(&reader, &HashSet::from(CONTEXTS), &|| go_on).unwrap();
-        found.map(|found| {
-            let mut found: Vec<_> = found.into_iter().collect();
-            found.sort_unstable();
-            found
-        })
-    }
-
-    #[test]
-    fn a_function_is_left_as_long_as_its_closure_is_allocated() {
-        for heap in Made::every_version() {
-            assert_eq!(found(made(heap), true).unwrap(), [CONTEXTS[0]]);
-        }
-    }
-
-    #[test]
-    fn half_a_search_tells_nothing() {
-        for heap in Made::every_version() {
-            assert_eq!(found(made(heap), false), None);
-        }
-        for heap in Made::every_version() {
-            let mut heap = made(heap);
-            let start = Made::span_address(0) + heap.layout.heap.span.start_addr;
-            heap.memory.put_words(start, &[0x1234_0000]);
-            assert_eq!(found(heap, true), None);
-        }
-    }
-
-    #[test]
-    fn in_a_span_that_is_not_swept_everything_may_be_allocated() {
-        for heap in Made::every_version() {
-            let mut heap = made(heap);
-            heap.sweepgen(0, SWEEPGEN - 2);
-            assert_eq!(found(heap, true).unwrap(), CONTEXTS[..2]);
-        }
-    }
-}
+#[path = "cancel_funcs_tests.rs"]
+mod tests;

@@ -31,7 +31,7 @@ mod types;
 mod view;
 
 pub use arena_use::ArenaUse;
-pub use cancel_funcs::{ChildFuncs, child_funcs, with_cancel_funcs};
+pub use cancel_funcs::{CancelFuncs, ChildFuncs, cancellable_children};
 pub use children::{Entry, Walk, child_count, contains_child, visit_children};
 pub use contexts::{
     Ancestor, ContextObject, ContextReader, ContextType, Holder, Holding, Interface, Standing,

@@ -22,7 +22,8 @@ pub(super) struct SpanWalk {
     pub complete: bool,
 }
 
-/// Visits the spans, each with where it is described, until all are seen or `go_on` gives `false`, which is asked from time to time.
+/// Visits the spans, each with where it is described, until all are seen or `go_on` gives `false`, which
+/// is asked from time to time.
 ///
 /// # Errors
 /// The list can't be read at all, or the memory is closed. A span that can't be read is dropped, also
@@ -33,30 +34,45 @@ pub(super) fn visit_spans(
     go_on: &dyn Fn() -> bool,
     mut visit: impl FnMut(u64, &Span) -> Result<(), MemoryError>,
 ) -> Result<SpanWalk, MemoryError> {
-    let (list, count) = spans.list()?;
+    let (_, count) = spans.list()?;
     let mut walk = SpanWalk { spans: count, ..SpanWalk::default() };
-    while walk.seen < count.min(SPANS_MAX) && go_on() {
-        let piece = (count - walk.seen).min(SPANS_PER_READ);
-        let addresses = match view.words(list.wrapping_add(walk.seen * 8), piece as usize) {
+    let mut next = 0;
+    while next < count.min(SPANS_MAX) && go_on() {
+        let piece = (count - next).min(SPANS_PER_READ);
+        let (list, _) = spans.list()?;
+        let visited = match view.words(list.wrapping_add(next * 8), piece as usize) {
+            Ok(addresses) => visit_piece(spans, &addresses, &mut walk, &mut visit),
             Err(MemoryError::Unmapped { .. }) => {
-                (walk.seen, walk.dropped) = (walk.seen + piece, walk.dropped + piece);
-                continue;
+                walk.dropped += piece;
+                Ok(())
             }
+            Err(error) => Err(error),
+        };
+        match visited {
             // What was found so far is as true.
             Err(MemoryError::TooMuch) => return Ok(walk),
             other => other?,
-        };
-        for address in addresses {
-            walk.seen += 1;
-            let span = spans.span(address);
-            let visited = span.and_then(|span| span.map_or(Ok(()), |span| visit(address, &span)));
-            match visited {
-                Err(MemoryError::Unmapped { .. }) => walk.dropped += 1,
-                Err(MemoryError::TooMuch) => return Ok(walk),
-                other => other?,
-            }
+        }
+        next += piece;
+    }
+    walk.complete = next == count;
+    Ok(walk)
+}
+
+/// Visits the spans described at `addresses`.
+fn visit_piece(
+    spans: &Spans<'_, '_>,
+    addresses: &[u64],
+    walk: &mut SpanWalk,
+    visit: &mut impl FnMut(u64, &Span) -> Result<(), MemoryError>,
+) -> Result<(), MemoryError> {
+    for address in addresses {
+        walk.seen += 1;
+        let span = spans.span(*address);
+        match span.and_then(|span| span.map_or(Ok(()), |span| visit(*address, &span))) {
+            Err(MemoryError::Unmapped { .. }) => walk.dropped += 1,
+            other => other?,
         }
     }
-    walk.complete = walk.seen == count;
-    Ok(walk)
+    Ok(())
 }

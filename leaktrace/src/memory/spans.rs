@@ -62,6 +62,15 @@ pub(super) struct Span {
     sweepgen: u32,
 }
 
+impl Span {
+    /// Whether it has the bits of the same sweep as `other`; slots may have been given out since.
+    pub const fn is_swept_as(&self, other: &Self) -> bool {
+        self.sweepgen == other.sweepgen
+            && self.alloc_bits == other.alloc_bits
+            && self.free_index >= other.free_index
+    }
+}
+
 /// What a span is used for, and where it lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SpanUse {
@@ -326,11 +335,18 @@ impl<'r, 'a> Spans<'r, 'a> {
         view.words(arena.wrapping_add(heap.arena.spans), pages as usize)
     }
 
-    /// The list of all spans: its address and length.
+    /// The list of all spans, as it is now: its address and length. It moves when it grows
+    /// (runtime/mheap.go `recordspan`); its entries stay in order.
     pub(super) fn list(&self) -> Result<(u64, u64), MemoryError> {
         let at: &PageHeap = &self.runtime.layout.heap.page_heap;
         let slice = self.heap.wrapping_add(at.allspans);
-        Ok((self.runtime.view.u64(slice)?, self.runtime.view.u64(slice.wrapping_add(8))?))
+        let mut words = [0; 16];
+        if self.runtime.view.read_once(slice, &mut words)? < words.len() {
+            return Err(MemoryError::Unmapped { address: slice });
+        }
+        let [list, count] =
+            [0, 8].map(|at| words[at..].first_chunk().map_or(0, |w| u64::from_le_bytes(*w)));
+        Ok((list, count))
     }
 }
 

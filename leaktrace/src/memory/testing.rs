@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Addresses, RecordedMemory, Runtime, Types, View};
+use super::{Addresses, ReadMemory, RecordedMemory, Runtime, Types, View};
 use crate::binary::{
     Machine, RuntimeVariable,
     layout::{Layout, for_every_version},
@@ -101,6 +101,12 @@ impl Made {
         self.memory.put(field, &sweepgen.to_le_bytes());
     }
 
+    /// Sets the collection that ended last.
+    pub fn collected(&mut self, sweepgen: u32) {
+        let field = PAGE_HEAP + self.layout.heap.page_heap.sweepgen;
+        self.memory.put(field, &sweepgen.to_le_bytes());
+    }
+
     /// Makes page `page` a span of stacks, or of the collector's work, which has size 0.
     pub fn manual_span(&mut self, page: u64, bytes: u64) {
         self.manual_span_of(page, 1, bytes);
@@ -151,8 +157,21 @@ impl Made {
 
 impl Finished {
     pub fn runtime<'a>(&'a self, addresses: &'a Addresses) -> Runtime<'a> {
-        let view = View::new(&self.memory);
+        self.runtime_over(&self.memory, addresses)
+    }
+
+    /// The same, read from another memory.
+    pub fn runtime_over<'a>(
+        &'a self,
+        memory: &'a dyn ReadMemory,
+        addresses: &'a Addresses,
+    ) -> Runtime<'a> {
+        let view = View::new(memory);
         Runtime { view, layout: self.layout, machine: Machine::Amd64, addresses }
+    }
+
+    pub const fn memory(&self) -> &RecordedMemory {
+        &self.memory
     }
 
     pub fn types(&self) -> Types<'_> {

@@ -304,9 +304,10 @@ pub struct SiteHolding {
     /// It can't be told.
     pub unknown: u64,
     /// Of those that the holder of most holds: the program has lost their cancel functions, so that only
-    /// the end of the holder can end them.
+    /// the end of the holder can end them. Neither this nor the next where it can't be told: too few
+    /// collections, an inlined constructor, too large a heap.
     pub cancel_func_lost: u64,
-    /// Held, and their cancel functions are still somewhere in the program's memory.
+    /// Held, and their cancel functions are still in the program's memory.
     pub cancel_func_left: u64,
 }
 

@@ -1,6 +1,13 @@
 //! The target's executable, as far as it could be understood, and the plan made from it.
 
-use std::{collections::HashMap, fs::File, io, ops::Range, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io,
+    ops::Range,
+    path::Path,
+    sync::OnceLock,
+};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use procfs::process::Process;
@@ -17,8 +24,8 @@ use crate::{
     signatures::{Advice, Families, Program},
     snapshot::ContextNature,
     symbolize::{
-        GIVING_CANCEL_FUNCS, Mapping, Mappings, Symbolizer, context_kind, context_parent,
-        gives_cancel_func,
+        CANCEL_FUNCS, GIVING_CANCEL_FUNCS, Mapping, Mappings, Symbolizer, context_kind,
+        context_parent, gives_cancel_func,
     },
     target::Watch,
 };
@@ -32,6 +39,7 @@ pub struct Executable {
     version: Option<ProgramVersion>,
     mappings: Option<Mappings>,
     plan: Plan,
+    cancel_funcs: OnceLock<HashSet<u64>>,
 }
 
 impl Executable {
@@ -72,6 +80,7 @@ impl Executable {
             version: None,
             mappings: None,
             plan: Plan::default(),
+            cancel_funcs: OnceLock::new(),
         };
         if let Err(why) = this.understand() {
             this.plan.unavailable.push(Unavailable::new("contexts", format!("{why:#}")));
@@ -127,8 +136,20 @@ impl Executable {
         Some(Types::of_file(file, elf, &go.table, self.bias()?))
     }
 
-    /// Whether every context that it makes has a cancel function in the heap, as long as anybody has
-    /// that: builds with profile-guided optimisation may do without.
+    /// Where the code of cancel functions begins in the process that it was read from; empty if it has
+    /// none, or they can't be found.
+    pub fn cancel_funcs(&self) -> &HashSet<u64> {
+        self.cancel_funcs.get_or_init(|| {
+            let (Some((file, _, go)), Some(bias)) = (self.go(), self.bias()) else {
+                return HashSet::new();
+            };
+            let found = go.table.find(file, &CANCEL_FUNCS).unwrap_or_default().into_iter();
+            found.map(|function| function.entry.wrapping_add(bias)).collect()
+        })
+    }
+
+    /// Whether every context that it makes without a deadline has a cancel function in the heap, as
+    /// long as anybody has that: builds with profile-guided optimisation may do without.
     pub fn cancel_funcs_are_in_heap(&self) -> bool {
         let inlining =
             self.go().map(|(file, _, go)| go.table.find_inlining(file, &GIVING_CANCEL_FUNCS));

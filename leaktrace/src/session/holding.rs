@@ -17,9 +17,7 @@ use anyhow::{Context as _, Result};
 use super::{executable::Executable, look::Look};
 use crate::{
     bpf::LiveEntry,
-    memory::{
-        ContextReader, Holder, Holding, Standing, find_holders, gc_cycles, with_cancel_funcs,
-    },
+    memory::{CancelFuncs, ContextReader, Holder, Holding, Standing, find_holders, gc_cycles},
     snapshot::{ContextNature, HolderSample, HoldingSample, Seen},
 };
 
@@ -54,6 +52,8 @@ pub struct Holdings {
     before: Option<(Instant, HashMap<u64, u64>)>,
     /// Contexts that no event ended but that are no more: address, when it was made.
     gone: HashSet<(u64, u64)>,
+    /// Contexts whose cancel functions are lost, which stays so: address, when it was made.
+    lost: HashSet<(u64, u64)>,
     /// What keeps the outstanding contexts, by site, and the holders known, at `asked`.
     sites: HashMap<u64, HoldingSample>,
     holders: Vec<Holder>,
@@ -71,6 +71,7 @@ impl Holdings {
             collections: VecDeque::new(),
             before: None,
             gone: HashSet::new(),
+            lost: HashSet::new(),
             sites: HashMap::new(),
             holders: Vec::new(),
             asked: now,
@@ -108,22 +109,57 @@ impl Holdings {
         now_ns: u64,
         thorough: bool,
     ) -> Result<()> {
-        let runtime = self.look.runtime();
+        let look = Rc::clone(&self.look);
+        let runtime = look.runtime();
         let types = executable.types().context("the types are not known")?;
         let reader = ContextReader::new(&runtime, &types)?;
-        let gone = gone(&reader, live, now_ns);
+        self.gone = gone(&reader, live, now_ns);
         note_collections(&mut self.collections, now_ns, gc_cycles(&runtime)?);
         let began = Instant::now();
         if thorough || began >= self.rest_until {
             let old_before_ns = old_before_ns(&self.collections);
-            let left = live.iter().filter(|entry| !gone.contains(&key(entry)));
-            self.sites = read(&reader, &outstanding(left, old_before_ns), natures)?;
+            let left = live.iter().filter(|entry| !self.gone.contains(&key(entry)));
+            let sites = outstanding(left, old_before_ns);
+            let mut chosen = chosen(&reader, &sites)?;
+            self.look_for_funcs(&reader, &mut chosen, executable, natures);
+            self.sites = sampled(&reader, &sites, &chosen)?;
             self.holders = recount(&reader, &self.holders)?;
             self.asked = began;
             self.rest_until = began + began.elapsed() * ASKING_PART;
         }
-        self.gone = gone;
         Ok(())
+    }
+
+    /// Finds out which of the `chosen` contexts the program can still cancel, where that can be told:
+    /// they are old, are held by a map, and had a function. Those that it can't are remembered.
+    fn look_for_funcs(
+        &mut self,
+        reader: &ContextReader<'_, '_>,
+        chosen: &mut [Chosen],
+        executable: &Executable,
+        natures: &HashMap<u64, ContextNature>,
+    ) {
+        let had_one = |site: &u64| natures.get(site).is_some_and(|nature| nature.gives_cancel_func);
+        let may_have = |chosen: &&mut Chosen| {
+            let is_held = matches!(chosen.standing.holding, Holding::Held { .. });
+            chosen.is_old && is_held && had_one(&chosen.site)
+        };
+        let mut asked: Vec<_> = chosen.iter_mut().filter(may_have).collect();
+        let is_lost = |chosen: &Chosen| self.lost.contains(&chosen.key());
+        let unknown = asked.iter().filter(|chosen| !is_lost(chosen));
+        let unknown = unknown.map(|chosen| chosen.standing.address).collect();
+        let began = Instant::now();
+        let go_on = || began.elapsed() < FUNCS_TIME;
+        // What it can't tell now it may tell at the next reading.
+        let found = CancelFuncs::search(reader, executable.cancel_funcs(), &unknown, &go_on);
+        let found = found.ok().flatten();
+        for chosen in &mut asked {
+            let address = chosen.standing.address;
+            let told = || found.as_ref().and_then(|found| found.has(address));
+            chosen.has_func = if is_lost(chosen) { Some(false) } else { told() };
+        }
+        let lost = asked.iter().filter(|chosen| chosen.has_func == Some(false));
+        self.lost = lost.map(|chosen| chosen.key()).collect();
     }
 
     /// Whether `entry` was found to be no more.
@@ -183,8 +219,18 @@ fn old_before_ns(collections: &VecDeque<(u64, u32)>) -> u64 {
 #[derive(Default)]
 struct Outstanding {
     count: u64,
-    /// Those to be looked at: the old ones first, then by the hashes of their addresses.
-    chosen: BTreeSet<(bool, u64, u64)>,
+    /// Those to be looked at.
+    chosen: BTreeSet<Choice>,
+}
+
+/// A context, in the order in which they are looked at: the old ones first, then by the hashes of their
+/// addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Choice {
+    is_new: bool,
+    spread: u64,
+    address: u64,
+    created_ns: u64,
 }
 
 /// The outstanding contexts by site.
@@ -196,8 +242,9 @@ fn outstanding<'l>(
     for LiveEntry { address, context } in live {
         let site = sites.entry(context.site).or_default();
         site.count += 1;
-        let is_new = context.created_ns >= old_before_ns;
-        site.chosen.insert((is_new, address.wrapping_mul(SPREAD), *address));
+        let (address, created_ns) = (*address, context.created_ns);
+        let (is_new, spread) = (created_ns >= old_before_ns, address.wrapping_mul(SPREAD));
+        site.chosen.insert(Choice { is_new, spread, address, created_ns });
         if site.chosen.len() > PER_SITE {
             site.chosen.pop_last();
         }
@@ -205,24 +252,55 @@ fn outstanding<'l>(
     sites
 }
 
-/// A context that was chosen: its site, what it is, and whether two collections have passed.
+/// A context that was chosen to be looked at.
 struct Chosen {
     site: u64,
+    created_ns: u64,
     standing: Standing,
+    /// Two collections have passed since it was made.
     is_old: bool,
+    /// Whether the program can still cancel it, where that was told.
+    has_func: Option<bool>,
+}
+
+impl Chosen {
+    const fn key(&self) -> (u64, u64) {
+        (self.standing.address, self.created_ns)
+    }
+}
+
+/// What the chosen contexts of all sites are.
+fn chosen(
+    reader: &ContextReader<'_, '_>,
+    sites: &HashMap<u64, Outstanding>,
+) -> Result<Vec<Chosen>> {
+    let of_site = |(site, found): (&u64, &Outstanding)| {
+        let site = *site;
+        found.chosen.iter().map(move |choice| (site, *choice)).collect::<Vec<_>>()
+    };
+    let asked: Vec<_> = sites.iter().flat_map(of_site).collect();
+    let addresses: Vec<_> = asked.iter().map(|(_, choice)| (choice.address, None)).collect();
+    let standings = reader.standings(&addresses)?;
+    let chosen = |((site, choice), standing): (&(u64, Choice), Standing)| Chosen {
+        site: *site,
+        created_ns: choice.created_ns,
+        standing,
+        is_old: !choice.is_new,
+        has_func: None,
+    };
+    Ok(asked.iter().zip(standings).map(chosen).collect())
 }
 
 /// What keeps the contexts of each site, and for the largest what hangs on them.
-fn read(
+fn sampled(
     reader: &ContextReader<'_, '_>,
     sites: &HashMap<u64, Outstanding>,
-    natures: &HashMap<u64, ContextNature>,
+    chosen: &[Chosen],
 ) -> Result<HashMap<u64, HoldingSample>> {
-    let chosen = chosen(reader, sites)?;
-    let has_func = has_func(reader, &chosen, natures)?;
     let mut by_site: HashMap<u64, Vec<Seen<'_>>> = HashMap::new();
-    for (Chosen { site, standing, is_old }, has_func) in chosen.iter().zip(has_func) {
-        by_site.entry(*site).or_default().push(Seen { standing, is_old: *is_old, has_func });
+    for Chosen { site, standing, is_old, has_func, .. } in chosen {
+        let seen = Seen { standing, is_old: *is_old, has_func: *has_func };
+        by_site.entry(*site).or_default().push(seen);
     }
     let mut largest: Vec<_> = sites.iter().map(|(site, found)| (found.count, *site)).collect();
     largest.sort_unstable_by(|one, other| other.cmp(one));
@@ -236,46 +314,6 @@ fn read(
         (site, HoldingSample { reached_bytes, ..HoldingSample::new(&seen) })
     };
     Ok(by_site.into_iter().map(sampled).collect())
-}
-
-/// What the chosen contexts of all sites are.
-fn chosen(
-    reader: &ContextReader<'_, '_>,
-    sites: &HashMap<u64, Outstanding>,
-) -> Result<Vec<Chosen>> {
-    let of_site = |(site, found): (&u64, &Outstanding)| {
-        let site = *site;
-        found.chosen.iter().map(move |chosen| (site, *chosen)).collect::<Vec<_>>()
-    };
-    let asked: Vec<_> = sites.iter().flat_map(of_site).collect();
-    let addresses: Vec<_> = asked.iter().map(|(_, (.., address))| (*address, None)).collect();
-    let standings = reader.standings(&addresses)?.into_iter();
-    let chosen = asked.iter().zip(standings);
-    Ok(chosen
-        .map(|((site, (is_new, ..)), standing)| Chosen { site: *site, standing, is_old: !is_new })
-        .collect())
-}
-
-/// Whether the program has the cancel functions of the `chosen`, where that can be told: they are
-/// old, are held by a map, and had one.
-fn has_func(
-    reader: &ContextReader<'_, '_>,
-    chosen: &[Chosen],
-    natures: &HashMap<u64, ContextNature>,
-) -> Result<Vec<Option<bool>>> {
-    let had_one = |site: &u64| natures.get(site).is_some_and(|nature| nature.gives_cancel_func);
-    let is_asked = |Chosen { site, standing, is_old }: &Chosen| {
-        *is_old && had_one(site) && matches!(standing.holding, Holding::Held { .. })
-    };
-    let asked = chosen.iter().filter(|chosen| is_asked(chosen));
-    let asked: HashSet<u64> = asked.map(|chosen| chosen.standing.address).collect();
-    let began = Instant::now();
-    let found = with_cancel_funcs(reader, &asked, &|| began.elapsed() < FUNCS_TIME)?;
-    let has_func = |chosen: &Chosen| {
-        let address = chosen.standing.address;
-        found.as_ref().filter(|_| asked.contains(&address)).map(|found| found.contains(&address))
-    };
-    Ok(chosen.iter().map(has_func).collect())
 }
 
 /// Of `found` those that a holder holds.
@@ -333,10 +371,8 @@ mod tests {
         let sites = outstanding(live.iter(), 1000);
         let site = &sites[&1];
         assert_eq!((site.count, site.chosen.len()), (10_001, PER_SITE));
-        assert_eq!(
-            site.chosen.first().map(|(is_new, _, address)| (*is_new, *address)),
-            Some((false, 7))
-        );
+        let first = site.chosen.first().map(|choice| (choice.is_new, choice.address));
+        assert_eq!(first, Some((false, 7)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::{
     path::Path,
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -16,8 +17,8 @@ use crate::{
     display::printable,
     ledger::Ledger,
     memory::{
-        ChildFuncs, ContextReader, HeapProfile, HeapReading, Holder, MemoryError, Runtime,
-        RuntimeCounters, Types, child_funcs, find_holders,
+        CancelFuncs, ChildFuncs, ContextReader, HeapProfile, HeapReading, Holder, MemoryError,
+        Runtime, RuntimeCounters, Types, cancellable_children, find_holders,
         goroutines::{CodeFrames, Goroutines, Options},
     },
     probe::Unavailable,
@@ -34,6 +35,11 @@ use crate::{
 /// How long the heap is searched for contexts that hold others: with it a look stays within two
 /// seconds. A GiB of heap takes a fraction of it.
 const SEARCH_TIME: Duration = Duration::from_secs(1);
+
+/// Within this time a constructor that has entered a context into a map returns, with its function.
+const MAKING_TIME: Duration = Duration::from_millis(20);
+/// How often cancel functions are searched for until no collection comes between.
+const FUNCS_TRIES: usize = 3;
 
 /// A process that is being looked at.
 pub struct Inspector {
@@ -138,7 +144,9 @@ impl Inspector {
         let types = types.ok_or(MemoryError::NotRecognised("the executable's types"))?;
         let began = Instant::now();
         let found = find_holders(&look.runtime(), &types, &|| began.elapsed() < SEARCH_TIME)?;
-        let funcs = self.child_funcs(&look.runtime(), &types, &found.top)?.into_iter();
+        // What was found of the holders is as true without it.
+        let funcs = self.child_funcs(&look.runtime(), &types, &found.top).unwrap_or_default();
+        let funcs = funcs.into_iter().chain(std::iter::repeat(None));
         let row = |(holder, funcs): (Holder, Option<ChildFuncs>)| HolderRow {
             address: holder.address,
             type_name: holder.type_name.to_owned(),
@@ -157,22 +165,33 @@ impl Inspector {
         })
     }
 
-    /// What became of the cancel functions of some children of each of `holders`, where that can be
-    /// told.
+    /// What became of the cancel functions of some children of each of `holders`; nothing where that
+    /// can't be told.
     fn child_funcs(
         &self,
         runtime: &Runtime<'_>,
         types: &Types<'_>,
         holders: &[Holder],
     ) -> Result<Vec<Option<ChildFuncs>>, MemoryError> {
-        let untold = || vec![None; holders.len()];
         if !self.executable.cancel_funcs_are_in_heap() {
-            return Ok(untold());
+            return Ok(Vec::new());
         }
-        let began = Instant::now();
-        let reader = ContextReader::new(runtime, types)?;
-        let found = child_funcs(&reader, holders, &|| began.elapsed() < SEARCH_TIME)?;
-        Ok(found.map_or_else(untold, |found| found.into_iter().map(Some).collect()))
+        for _ in 0..FUNCS_TRIES {
+            runtime.view.refresh();
+            let reader = ContextReader::new(runtime, types)?;
+            let children = holders.iter().map(|holder| cancellable_children(&reader, holder));
+            let children = children.collect::<Result<Vec<_>, _>>()?;
+            thread::sleep(MAKING_TIME);
+            let began = Instant::now();
+            let go_on = || began.elapsed() < SEARCH_TIME;
+            let all = children.iter().flatten().copied().collect();
+            let funcs = self.executable.cancel_funcs();
+            if let Some(found) = CancelFuncs::search(&reader, funcs, &all, &go_on)? {
+                let count = |children: &Vec<u64>| Some(ChildFuncs::count(&found, children));
+                return Ok(children.iter().map(count).collect());
+            }
+        }
+        Ok(Vec::new())
     }
 
     fn target(&self, now: SystemTime) -> Inspected {

@@ -304,7 +304,8 @@ impl<'e> Sampler<'e> {
                 return self.shortfalls.note(AGES, &error);
             }
         };
-        let sites: HashSet<u64> = live.iter().map(|entry| entry.context.site).collect();
+        let mut sites: HashSet<u64> = live.iter().map(|entry| entry.context.site).collect();
+        sites.extend(self.history.sites().keys());
         self.natures.look_up(sites.iter(), tracer, self.executable, watch);
         let (executable, natures) = (self.executable, self.natures.known());
         let observed = self.holdings.as_mut().filter(|_| is_alive).map(|holdings| {

@@ -94,11 +94,11 @@ impl HoldingSample {
         sample
     }
 
-    /// Whether only the end of their holder can still end them: most, or none to speak of. None if too
-    /// few were looked at.
+    /// Whether only the end of their holder can still end most of those of which that was told; or of
+    /// as good as none. None if it was told of too few.
     pub const fn funcs_are_lost(&self) -> Option<bool> {
         match (self.func_lost >= CANCEL_FUNCS_MIN, self.func_left >= CANCEL_FUNCS_MIN) {
-            (true, _) if self.func_lost >= self.func_left => Some(true),
+            (true, _) if self.func_lost > self.func_left => Some(true),
             (_, true) if self.func_lost < CANCEL_FUNCS_MIN => Some(false),
             _ => None,
         }
@@ -247,7 +247,7 @@ mod tests {
     fn cancel_functions_are_lost_where_one_holder_has_contexts_without() {
         assert_eq!(funcs(&[(1, Some(false), 60), (1, Some(true), 4)]), (60, 4, Some(true)));
         assert_eq!(funcs(&[(1, Some(true), 60), (1, Some(false), 4)]), (4, 60, Some(false)));
-        assert_eq!(funcs(&[(1, Some(false), 30), (1, Some(true), 31)]).2, None);
+        assert_eq!(funcs(&[(1, Some(false), 32), (1, Some(true), 32)]).2, None);
         assert_eq!(funcs(&[(1, None, 64)]), (0, 0, None));
         assert_eq!(funcs(&[(1, Some(false), 7)]).2, None);
         // Each of a holder of its own: then that one lives long.

@@ -139,10 +139,11 @@ pub fn context_kind(frames: &[Frame]) -> ContextKind {
     }
 }
 
-/// Those that give a cancel function away: a closure, which lies in the heap where they are called and
-/// not inlined (context/context.go; the others call one of these).
-pub const GIVING_CANCEL_FUNCS: [&str; 3] =
-    ["context.WithCancel", "context.WithCancelCause", "context.WithDeadlineCause"];
+/// Those that give a cancel function away for a context without a deadline: a closure, which lies in the
+/// heap where they are called and not inlined (context/context.go; the others call one of these).
+pub const GIVING_CANCEL_FUNCS: [&str; 2] = ["context.WithCancel", "context.WithCancelCause"];
+/// The code of those closures.
+pub const CANCEL_FUNCS: [&str; 2] = ["context.WithCancel.func1", "context.WithCancelCause.func1"];
 
 /// Whether the constructor was called, and gives a cancel function away that lies in the heap.
 pub fn gives_cancel_func(frames: &[Frame]) -> bool {
@@ -216,7 +217,7 @@ mod tests {
             ("main.f", false),
         ]);
         assert_eq!(context_kind(&timeout), ContextKind::Timer);
-        assert!(gives_cancel_func(&timeout));
+        assert!(!gives_cancel_func(&timeout));
         let after = frames(&[("context.AfterFunc", false)]);
         assert_eq!(context_kind(&after), ContextKind::AfterFunc);
         assert!(!gives_cancel_func(&after));

@@ -207,8 +207,8 @@ fn a_leak_names_its_holder() {
                 has 100007 children";
     assert!(verdict.reasons[0].contains(held), "{:#?}", verdict.reasons);
     assert!(verdict.reasons.iter().all(|why| !why.contains("pinned: unknown")));
-    assert!(says(&lost, "the program has lost the cancel functions of 60 of them"));
-    assert!(says(&left, "their cancel functions are still there, and not called"));
+    assert!(says(&lost, "; 60 of 60 checked have no cancel function left in the program"));
+    assert!(says(&left, "; of 60 of 60 checked the program still has the cancel function"));
     assert!(!says(&verdict, "cancel function"), "{:#?}", verdict.reasons);
 }
 

@@ -25,11 +25,11 @@ const PRIOR_WITHOUT_ENDS: f64 = 0.5;
 const PRIOR_BESIDE_SHORT_LIVES: f64 = 0.9;
 /// Where things are leaked, none of those that outlive their kind ends, but for odd cases,
 const NONE_ENDS: f64 = 0.9;
-/// Leaks of contexts that only their holder can still end, at least: the usual fault is to forget the
-/// cancel function, but some keep it in a map, or on the stack of a goroutine that is stuck.
+/// Our guess at the share of leaks whose contexts only their holder can still end: the usual fault is to
+/// forget the cancel function, but some keep it in a map, or on the stack of a goroutine that is stuck.
 const FUNCS_LOST_IF_LEAKED: f64 = 0.3;
-/// Programs that mean their contexts to end with the holder and throw the function away, at most: `go
-/// vet` (lostcancel) calls it a fault.
+/// Our guess at the share of sound programs that mean their contexts to end with the holder and throw
+/// the function away: `go vet` (lostcancel) calls it a fault.
 const FUNCS_LOST_IF_HONEST: f64 = 0.01;
 /// The story is simpler than any program: nothing is surer.
 const PROBABILITY_MAX: f64 = 0.995;

@@ -92,13 +92,17 @@ pub fn leak(site: &SiteJudgement, holding: Option<&HoldingSample>) -> String {
 /// Who holds a site's contexts, and how many that one holds by now: also from before the trace.
 fn held(holding: &HoldingSample) -> Option<String> {
     let holder = holding.holder.as_ref().filter(|_| holding.pinned() == Some(true))?;
+    let told = holding.func_lost + holding.func_left;
     let funcs = match holding.funcs_are_lost() {
         Some(true) => format!(
-            "; the program has lost the cancel functions of {} of them: only the end of that one can \
-             still end them",
+            "; {} of {told} checked have no cancel function left in the program: only the end of that \
+             holder can still end them",
             holding.func_lost
         ),
-        Some(false) => "; their cancel functions are still there, and not called".to_owned(),
+        Some(false) => format!(
+            "; of {} of {told} checked the program still has the cancel function, and does not call it",
+            holding.func_left
+        ),
         None => String::new(),
     };
     Some(format!(
@@ -129,16 +133,17 @@ pub fn without_releases(
     evidence: &Evidence<'_>,
     leaking: &[(u64, SiteJudgement)],
 ) -> Option<String> {
-    let funcs_are_lost = |id| evidence.holdings.get(id)?.funcs_are_lost();
-    let unreleased = leaking
-        .iter()
-        .any(|(id, site)| site.usual_lifetime_s.is_none() && funcs_are_lost(id) != Some(true));
+    let funcs_are_lost = |id: &u64| evidence.holdings.get(id)?.funcs_are_lost();
+    let is_unreleased = |(id, site): &&(u64, SiteJudgement)| {
+        site.usual_lifetime_s.is_none() && funcs_are_lost(id) != Some(true)
+    };
+    let unreleased: Vec<_> = leaking.iter().filter(is_unreleased).collect();
     let uptime = evidence.uptime_at_start_s.map_or_else(
         || "of unknown age".to_owned(),
         |s| format!("{} old when tracing began", seconds(s)),
     );
-    let is_new = leaking.iter().any(|(_, site)| site.is_new);
-    unreleased.then(|| match is_new {
+    let is_new = unreleased.iter().any(|(_, site)| site.is_new);
+    (!unreleased.is_empty()).then(|| match is_new {
         true => format!(
             "nothing was released there, and it was not like this for long (the process was {uptime}): contexts that are meant to \
              live as long as the process look the same while they are made; a longer trace tells \

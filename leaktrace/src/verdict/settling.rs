@@ -18,7 +18,7 @@ const READINGS_MIN: u32 = 4;
 /// While a horizon moves by more than this share, lives longer than those seen so far come to their
 /// ends, and what looks leaked may be among them.
 const HORIZON_MOVES: f64 = 0.15;
-/// How far the rate of a leak may be from the truth.
+/// How far the rate of all that leaks may be from the truth.
 const RATE_ERROR_RATIO: f64 = 0.05;
 /// Less sure answers are not settled.
 const CONFIDENCE_MIN: f64 = 0.9;
@@ -35,7 +35,7 @@ pub struct Goal {
     pub objects_per_s: f64,
     /// Bytes per second, of the Go heap or of memory beside it; none where they do not matter.
     pub bytes_per_s: Option<f64>,
-    /// Of what is found to leak, a smaller share need not be seen elsewhere.
+    /// Of contexts or goroutines that are found to leak, a smaller share need not be seen elsewhere.
     pub share_of_leak: f64,
 }
 
@@ -47,14 +47,19 @@ impl Goal {
     /// Whether a window with these floors would have shown such a leak. Where no objects are counted,
     /// only bytes can be asked for; goroutines that could not be judged leave the question open.
     fn is_reached(&self, verdict: &Verdict) -> bool {
-        let objects = [verdict.floor_contexts_per_s, verdict.floor_goroutines_per_s];
-        let wanted_per_s = self.objects_per_s.max(self.share_of_leak * leaked_per_s(verdict));
-        let seen = objects.into_iter().flatten().all(|floor| floor <= wanted_per_s);
+        let kinds = [
+            (verdict.floor_contexts_per_s, leaked_per_s(contexts(verdict))),
+            (verdict.floor_goroutines_per_s, leaked_per_s(goroutines(verdict))),
+        ];
+        let is_seen = |(floor, leaked_per_s): (Option<f64>, f64)| {
+            let wanted_per_s = self.objects_per_s.max(self.share_of_leak * leaked_per_s);
+            floor.is_none_or(|floor| floor <= wanted_per_s)
+        };
         let bytes = self
             .bytes_per_s
             .is_none_or(|goal| verdict.floor_bytes_per_s.is_some_and(|floor| floor <= goal));
-        let anything = self.bytes_per_s.is_some() || objects.iter().any(Option::is_some);
-        seen && bytes && anything && !verdict.goroutines_untold
+        let anything = self.bytes_per_s.is_some() || kinds.iter().any(|(floor, _)| floor.is_some());
+        kinds.into_iter().all(is_seen) && bytes && anything && !verdict.goroutines_untold
     }
 }
 
@@ -126,21 +131,36 @@ impl Settling {
     }
 }
 
-/// Whether it is known well how fast what leaks does so: else some of it may yet be released.
+/// Whether it is known how fast what leaks does so, and all of it together well: else some of it may yet
+/// be released.
 fn rates_are_told(verdict: &Verdict) -> bool {
-    let is_narrow = |rate: Slope| rate.high - rate.low <= 2.0 * RATE_ERROR_RATIO * rate.per_s;
-    leaks(verdict).all(|site| site.leaked.is_some_and(is_narrow))
+    [contexts(verdict), goroutines(verdict)].into_iter().all(|leaks| {
+        let rates: Option<Vec<Slope>> = leaks.iter().map(|site| site.leaked).collect();
+        rates.is_some_and(|rates| {
+            let error = |rate: &Slope| (rate.per_s - rate.low).max(rate.high - rate.per_s);
+            let all_per_s: f64 = rates.iter().map(|rate| rate.per_s).sum();
+            rates.iter().map(error).sum::<f64>() <= RATE_ERROR_RATIO * all_per_s
+        })
+    })
 }
 
-/// Objects that leak every second, at all sites.
-fn leaked_per_s(verdict: &Verdict) -> f64 {
-    leaks(verdict).filter_map(|site| site.leaked).map(|leaked| leaked.per_s).sum()
+/// Objects of one kind that leak every second, at all sites.
+fn leaked_per_s(leaks: Vec<&SiteJudgement>) -> f64 {
+    leaks.into_iter().filter_map(|site| site.leaked).map(|leaked| leaked.per_s).sum()
 }
 
-fn leaks(verdict: &Verdict) -> impl Iterator<Item = &SiteJudgement> {
-    let sites = verdict.sites.iter().map(|(_, site)| site);
-    let goroutines = verdict.goroutines.iter().map(|(_, site)| site);
-    sites.chain(goroutines).filter(|site| site.state == SiteState::Leak)
+/// Sites whose contexts leak.
+fn contexts(verdict: &Verdict) -> Vec<&SiteJudgement> {
+    leaks(verdict.sites.iter().map(|(_, site)| site))
+}
+
+/// `go` statements whose goroutines leak.
+fn goroutines(verdict: &Verdict) -> Vec<&SiteJudgement> {
+    leaks(verdict.goroutines.iter().map(|(_, site)| site))
+}
+
+fn leaks<'v>(sites: impl Iterator<Item = &'v SiteJudgement>) -> Vec<&'v SiteJudgement> {
+    sites.filter(|site| site.state == SiteState::Leak).collect()
 }
 
 #[cfg(test)]
@@ -201,6 +221,35 @@ mod tests {
         let honest =
             |window_s| Verdict { state: State::NoLeak, sites: Vec::new(), ..fast(window_s) };
         assert_eq!(settled_s(Goal::DEFAULT, honest), None);
+    }
+
+    /// Five minutes would not tell the slow one's rate to 5 %.
+    #[test]
+    fn a_slow_leak_beside_a_fast_one_need_not_be_known_well() {
+        let both = |window_s| {
+            let mut verdict = leaking(window_s, 5.0, 100.0);
+            let mut slow = verdict.sites[0].1;
+            slow.leaked = Some(Slope { per_s: 0.5, low: 0.2, high: 0.8 });
+            verdict.sites.push((2, slow));
+            verdict
+        };
+        assert_eq!(settled_s(Goal::DEFAULT, both), Some(20.0));
+        let alone = |window_s| {
+            let mut verdict = both(window_s);
+            verdict.sites.remove(0);
+            verdict
+        };
+        assert_eq!(settled_s(Goal::DEFAULT, alone), None);
+    }
+
+    /// Contexts and goroutines are not of one size.
+    #[test]
+    fn what_contexts_leak_says_nothing_of_goroutines() {
+        let says = |window_s| Verdict {
+            floor_goroutines_per_s: Some(2.0),
+            ..leaking(window_s, 5.0, 5000.0)
+        };
+        assert_eq!(settled_s(Goal::DEFAULT, says), None);
     }
 
     #[test]

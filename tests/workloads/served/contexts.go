@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strconv"
 	"time"
 )
@@ -174,10 +175,18 @@ func (c *contexts) command(line string) any {
 	case "churn": // the root's map grows, and others come and go
 		c.stop = make(chan struct{})
 		go c.churn(c.stop)
+	case "serve": // requests under one parent, while the collector runs
+		c.stop = make(chan struct{})
+		parent := first(context.WithCancel(context.Background()))
+		c.note("server", parent, parent)
+		for i := 0; i < 64; i++ {
+			go serve(parent, c.stop)
+		}
+		go collect(c.stop)
 	case "leak": // more children of the root, slowly
 		go c.leak()
 	case "quiet":
-		c.stop <- struct{}{}
+		close(c.stop)
 	}
 	return c.groups
 }
@@ -195,6 +204,36 @@ func (c *contexts) churn(stop chan struct{}) {
 			_ = first(context.WithCancel(c.root))
 		}
 		cancel()
+	}
+}
+
+// serve handles requests of some milliseconds each, one after the other.
+func serve(parent context.Context, stop chan struct{}) {
+	for {
+		ctx, cancel := context.WithCancel(parent)
+		select {
+		case <-stop:
+		case <-ctx.Done():
+		case <-time.After(8 * time.Millisecond):
+		}
+		cancel()
+		select {
+		case <-stop:
+			return
+		default:
+		}
+	}
+}
+
+// collect runs the collector again and again.
+func collect(stop chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		case <-time.After(15 * time.Millisecond):
+			runtime.GC()
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Slots of a batch: few enough that the rounds are a millisecond apart, and many, since `g`s lie
-/// next to each other and are read together. With a gap each they take up half a megabyte.
+/// next to each other and are read together. With a gap each they take up 0.75 MB.
 const BATCH: usize = 512;
 /// How often one goroutine is read that changes under the reader.
 const TRIES: usize = 4;
@@ -58,7 +58,7 @@ pub fn read(
             Ok(()) => reader.batch(first, &pointers)?,
             Err(MemoryError::Unmapped { .. }) => {
                 // Nothing behind it is mapped either: the length was no length.
-                reader.lost.slots_unreadable = (wanted - first) as u64;
+                reader.lost.slots_unreadable += (wanted - first) as u64;
                 break;
             }
             Err(why) => return Err(why),
@@ -108,6 +108,8 @@ impl<'a> Reader<'a> {
 
     fn batch(&mut self, first: usize, pointers: &[u64]) -> Result<(), MemoryError> {
         let (mut moved, mut pcs, before) = (Vec::new(), Vec::new(), self.list.len());
+        // Labels are read through the cache.
+        self.runtime.view.refresh();
         self.runtime.view.read_pieces(pointers, &mut self.batch)?;
         for (number, address) in pointers.iter().enumerate() {
             let slot = first + number;
@@ -136,7 +138,7 @@ impl<'a> Reader<'a> {
 
     /// The third round: what is as it was when its stack was read is kept.
     fn keep_what_stood(&mut self, readings: &[Reading], pcs: &[u64]) -> Result<(), MemoryError> {
-        // Labels of the next batch are read anew.
+        // What changed is read again as it is now.
         self.runtime.view.refresh();
         let addresses: Vec<_> = readings.iter().map(|reading| reading.address).collect();
         self.runtime.view.read_pieces(&addresses, &mut self.batch)?;

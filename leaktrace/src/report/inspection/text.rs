@@ -205,7 +205,7 @@ fn holder_page(out: &mut String, section: &HoldersSection) {
         {
             let text = format!(
                 "the program has lost the cancel functions of {lost} of {looked_at} that were looked \
-                 at: only the end of this one can still end them"
+                 at: only the end of this one can still end these"
             );
             wrap(out, "            ", &text);
         }
