@@ -137,6 +137,7 @@ fn cancel_functions_lie_in_the_heap_where_no_constructor_is_inlined() {
     };
     assert!(inlined_into("context.withCancel").contains(&"context.WithCancel".to_owned()));
     assert!(inlined_into("context.WithCancel").is_empty());
+    assert_eq!(executable.cancel_funcs().len(), 0, "it is mapped nowhere");
 }
 
 /// Requests come and go under one parent while collections run: each has its function to its end.

@@ -63,6 +63,13 @@ fn a_leak_from_before_is_found_by_looking() {
         assert!((100_000..100_200).contains(&children), "{version}: {top}");
         assert_eq!(top["type"], "*context.cancelCtx", "{version}");
         assert_eq!(found["holders"]["seen_ratio"], 1.0, "{version}");
+        // The program has forgotten all of the root's children; some few are timers.
+        let looked_at = top["looked_at"].as_u64().unwrap();
+        assert!(looked_at > 56 && top["cancel_func_lost"] == looked_at, "{version}: {top:#}");
+        let page = inspect(served.pid(), &[]);
+        let page = String::from_utf8(page.stdout).unwrap();
+        let says = format!("has lost the cancel functions of {looked_at} of {looked_at} that");
+        assert!(page.contains(&says), "{version}: {page}");
         assert_eq!(found["unavailable"], serde_json::json!([]), "{version}");
         assert!(found["goroutines"]["total"].as_u64().unwrap() > 1, "{version}");
         assert!(found["runtime"]["gc_cycles_forced"].as_u64().unwrap() >= 2, "{version}");

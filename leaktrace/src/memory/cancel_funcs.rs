@@ -37,7 +37,7 @@ impl CancelFuncs {
     /// Searches the heap for the cancel functions, whose code begins at one of `entries`, of
     /// `contexts`. They must have been uncancelled since `reader` was made, and in their place for two
     /// collections, or at least so long that their constructors have returned. None if not all of the
-    /// heap could be searched while `go_on` says so; if a collection ended since `reader` was made,
+    /// heap could be searched while `go_on` says so, or nothing was asked for; if a collection ended since `reader` was made,
     /// which may have freed what was there; or if not one such closure was seen, of whatever context:
     /// then they lie elsewhere in this build.
     ///
@@ -49,6 +49,9 @@ impl CancelFuncs {
         contexts: &HashSet<u64>,
         go_on: &dyn Fn() -> bool,
     ) -> Result<Option<Self>, MemoryError> {
+        if contexts.is_empty() {
+            return Ok(None);
+        }
         let runtime = reader.runtime;
         runtime.view.refresh();
         let mut found = Self::default();

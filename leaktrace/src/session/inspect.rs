@@ -4,6 +4,7 @@
 //! is in it by name. Non-goals: printing; writing files.
 
 use std::{
+    collections::HashSet,
     path::Path,
     thread,
     time::{Duration, Instant, SystemTime},
@@ -181,17 +182,27 @@ impl Inspector {
             let reader = ContextReader::new(runtime, types)?;
             let children = holders.iter().map(|holder| cancellable_children(&reader, holder));
             let children = children.collect::<Result<Vec<_>, _>>()?;
+            let all: HashSet<u64> = children.iter().flatten().copied().collect();
+            if all.is_empty() {
+                break;
+            }
             thread::sleep(MAKING_TIME);
-            let began = Instant::now();
-            let go_on = || began.elapsed() < SEARCH_TIME;
-            let all = children.iter().flatten().copied().collect();
-            let funcs = self.executable.cancel_funcs();
-            if let Some(found) = CancelFuncs::search(&reader, funcs, &all, &go_on)? {
+            if let Some(found) = self.cancel_funcs(&reader, &all)? {
                 let count = |children: &Vec<u64>| Some(ChildFuncs::count(&found, children));
                 return Ok(children.iter().map(count).collect());
             }
         }
         Ok(Vec::new())
+    }
+
+    fn cancel_funcs(
+        &self,
+        reader: &ContextReader<'_, '_>,
+        contexts: &HashSet<u64>,
+    ) -> Result<Option<CancelFuncs>, MemoryError> {
+        let began = Instant::now();
+        let go_on = || began.elapsed() < SEARCH_TIME;
+        CancelFuncs::search(reader, self.executable.cancel_funcs(), contexts, &go_on)
     }
 
     fn target(&self, now: SystemTime) -> Inspected {
