@@ -36,10 +36,10 @@ pub struct CancelFuncs {
 impl CancelFuncs {
     /// Searches the heap for the cancel functions, whose code begins at one of `entries`, of
     /// `contexts`. They must have been uncancelled since `reader` was made, and in their place for two
-    /// collections, or at least so long that their constructors have returned. None if not all of the
-    /// heap could be searched while `go_on` says so, or nothing was asked for; if a collection ended since `reader` was made,
-    /// which may have freed what was there; or if not one such closure was seen, of whatever context:
-    /// then they lie elsewhere in this build.
+    /// collections, or at least so long that their constructors have returned. None if nothing was
+    /// asked for, or not all of the heap could be searched while `go_on` says so; if a collection ended
+    /// since `reader` was made, which may have freed what was there; or if not one such closure was
+    /// seen, of whatever context: then they lie elsewhere in this build.
     ///
     /// # Errors
     /// The heap was not located, or the memory is closed.

@@ -145,9 +145,9 @@ pub fn without_releases(
     let is_new = unreleased.iter().any(|(_, site)| site.is_new);
     (!unreleased.is_empty()).then(|| match is_new {
         true => format!(
-            "nothing was released there, and it was not like this for long (the process was {uptime}): contexts that are meant to \
-             live as long as the process look the same while they are made; a longer trace tells \
-             them apart"
+            "nothing was released there, and it was not like this for long (the process was \
+             {uptime}): contexts that are meant to live as long as the process look the same while \
+             they are made; a longer trace tells them apart"
         ),
         false => format!(
             "nothing was released there, though the process was {uptime}: were these contexts only \

@@ -320,8 +320,9 @@ fn ends_after_all(site: &SiteEvidence<'_>, judgement: &SiteJudgement, old: f64) 
         && site.window_s - first_s <= longest_s
 }
 
-/// Whether the last third of the window, but for what may be on its way to a usual end, has left survivors as the two before have, measured by
-/// their (lower) median ninth, so that what was kept once at the start does not count.
+/// Whether the last third of the window, but for what may be on its way to a usual end, has left
+/// survivors as the two before have, measured by their (lower) median ninth, so that what was kept once
+/// at the start does not count.
 fn goes_on(site: &SiteEvidence<'_>) -> bool {
     let (mut ninths, settled_s) = ([0.0; 9], settled_s(site));
     for birth_s in site.births_s.iter().filter(|birth_s| **birth_s < settled_s) {

@@ -136,8 +136,7 @@ func (c *contexts) functions() {
 	for i := 0; i < 32; i++ {
 		forgotten := first(context.WithCancel(parent))
 		c.note("forgotten", forgotten, parent)
-		cause, _ := context.WithCancelCause(parent)
-		c.note("forgotten", cause, parent)
+		c.note("forgotten", firstOfCause(context.WithCancelCause(parent)), parent)
 		stored, cancel := context.WithCancel(parent)
 		c.funcs = append(c.funcs, cancel)
 		c.note("callable", stored, parent)
@@ -245,3 +244,5 @@ func (c *contexts) leak() {
 
 // first forgets how to cancel a context.
 func first(ctx context.Context, _ context.CancelFunc) context.Context { return ctx }
+
+func firstOfCause(ctx context.Context, _ context.CancelCauseFunc) context.Context { return ctx }
