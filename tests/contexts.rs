@@ -394,9 +394,9 @@ fn what_leaked_before_a_trace_is_counted(version: &str) {
     assert_eq!(holder["type"], "*context.cancelCtx");
     let children = holder["children"].as_u64().unwrap();
     assert!((CHILDREN + 1000..CHILDREN + 10_000).contains(&children), "{children}");
-    // One more every 10 ms.
+    // One more every 10 ms; a loaded machine drops some.
     let growth = holder["growth_per_s"].as_f64().unwrap();
-    assert!((80.0..=101.0).contains(&growth), "{growth}");
+    assert!((50.0..=101.0).contains(&growth), "{growth}");
     let reasons = report["verdict"]["reasons"].to_string();
     assert!(reasons.contains(&format!("which has {children} children")), "{reasons}");
 }
