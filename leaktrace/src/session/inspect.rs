@@ -37,6 +37,8 @@ use crate::{
 /// seconds. A GiB of heap takes a fraction of it.
 const SEARCH_TIME: Duration = Duration::from_secs(1);
 
+/// How long it is searched for cancel functions after that, all tries together.
+const FUNCS_TIME: Duration = Duration::from_millis(500);
 /// Within this time a constructor that has entered a context into a map returns, with its function.
 const MAKING_TIME: Duration = Duration::from_millis(20);
 /// How often cancel functions are searched for until no collection comes between.
@@ -177,32 +179,25 @@ impl Inspector {
         if !self.executable.cancel_funcs_are_in_heap() {
             return Ok(Vec::new());
         }
+        let began = Instant::now();
+        let go_on = || began.elapsed() < FUNCS_TIME;
         for _ in 0..FUNCS_TRIES {
             runtime.view.refresh();
             let reader = ContextReader::new(runtime, types)?;
             let children = holders.iter().map(|holder| cancellable_children(&reader, holder));
             let children = children.collect::<Result<Vec<_>, _>>()?;
             let all: HashSet<u64> = children.iter().flatten().copied().collect();
-            if all.is_empty() {
+            if all.is_empty() || !go_on() {
                 break;
             }
             thread::sleep(MAKING_TIME);
-            if let Some(found) = self.cancel_funcs(&reader, &all)? {
+            let funcs = self.executable.cancel_funcs();
+            if let Some(found) = CancelFuncs::search(&reader, funcs, &all, &go_on)? {
                 let count = |children: &Vec<u64>| Some(ChildFuncs::count(&found, children));
                 return Ok(children.iter().map(count).collect());
             }
         }
         Ok(Vec::new())
-    }
-
-    fn cancel_funcs(
-        &self,
-        reader: &ContextReader<'_, '_>,
-        contexts: &HashSet<u64>,
-    ) -> Result<Option<CancelFuncs>, MemoryError> {
-        let began = Instant::now();
-        let go_on = || began.elapsed() < SEARCH_TIME;
-        CancelFuncs::search(reader, self.executable.cancel_funcs(), contexts, &go_on)
     }
 
     fn target(&self, now: SystemTime) -> Inspected {
